@@ -1,0 +1,74 @@
+"""Train on the metric you mean.
+
+Bevel traces a metric written in ordinary framework code, audits it (does a useful gradient reach
+the prediction, and which line stops it?), and relaxes it into a loss that can be trained on.
+
+The public names are loaded when first used: importing `bevel` imports no framework. It does choose
+the backend that Keras will start with, see `bevel.backend`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from bevel.backend import choose_backend
+
+if TYPE_CHECKING:
+    from bevel import codes, errors, layers, ops, plots, recipes
+    from bevel.auditing import audit
+    from bevel.codes import explain
+    from bevel.frontends import trace
+    from bevel.program import Loc, Program
+    from bevel.relaxation import Relaxed, relax
+    from bevel.report import Finding, Report
+
+__version__ = "0.1.0"
+
+_SOURCES = {
+    "Finding": "bevel.report",
+    "Loc": "bevel.program",
+    "Program": "bevel.program",
+    "Relaxed": "bevel.relaxation",
+    "Report": "bevel.report",
+    "audit": "bevel.auditing",
+    "explain": "bevel.codes",
+    "relax": "bevel.relaxation",
+    "trace": "bevel.frontends",
+}
+_MODULES = ("codes", "errors", "layers", "ops", "plots", "recipes")
+
+__all__ = [
+    "Finding",
+    "Loc",
+    "Program",
+    "Relaxed",
+    "Report",
+    "__version__",
+    "audit",
+    "codes",
+    "errors",
+    "explain",
+    "layers",
+    "ops",
+    "plots",
+    "recipes",
+    "relax",
+    "trace",
+]
+
+choose_backend()
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return import_module(f"bevel.{name}")
+    if name in _SOURCES:
+        value = getattr(import_module(_SOURCES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'bevel' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

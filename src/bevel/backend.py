@@ -1,0 +1,116 @@
+"""Which framework Keras starts with, and clear words when a needed package is absent.
+
+Keras decides once, when it is first imported. `choose_backend` runs before that, on `import bevel`,
+and takes the framework which the user has already imported, else an installed one. It imports none
+itself. A backend that the user chose, in the environment or in Keras's own configuration file, is
+left alone.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from bevel.errors import BevelTypeError, MissingFrameworkError
+
+FRAMEWORKS = ("tensorflow", "jax", "torch")
+"""The frameworks that Keras runs on, in the order in which an installed one is taken."""
+
+EXTRAS = {
+    "tensorflow": "tensorflow",
+    "jax": "jax",
+    "torch": "torch",
+    "sklearn": "tensorflow",
+    "matplotlib": "plot",
+}
+"""Importable package to the extra of this distribution that installs it."""
+
+# Keras writes its configuration file itself when there is none, always with this backend. Found
+# there, it says nothing about what the user wants.
+_WRITTEN_BY_KERAS = "tensorflow"
+
+_chosen: str | None = None
+
+
+def choose_backend() -> str | None:
+    """Set the environment variable `KERAS_BACKEND`, unless the user did or Keras is imported.
+
+    Returns:
+        The framework chosen here, or None where the choice was left as it is.
+    """
+    global _chosen
+    if "keras" in sys.modules or os.environ.get("KERAS_BACKEND") or _configured():
+        return None
+    imported = [name for name in FRAMEWORKS if name in sys.modules]
+    # a generator, so that no framework is looked for once one is found
+    candidates = imported or (name for name in FRAMEWORKS if _installed(name))
+    _chosen = next(iter(candidates), None)
+    if _chosen is not None:
+        os.environ["KERAS_BACKEND"] = _chosen
+    return _chosen
+
+
+def require(package: str) -> None:
+    """Raise unless `package` can be imported; nothing is imported.
+
+    Args:
+        package: One of the keys of `EXTRAS`.
+
+    Raises:
+        MissingFrameworkError: It is not installed. The message names the extra that installs it.
+
+    Example:
+        >>> require("tensorflow")
+    """
+    if not _installed(package):
+        raise MissingFrameworkError(
+            f"{package} is needed here and is not installed.",
+            help=f'pip install "bevel[{EXTRAS[package]}]"',
+        )
+
+
+def check_active(framework: str) -> None:
+    """Raise unless tensors of `framework` are what Keras computes with.
+
+    Where Keras is not imported yet and its backend was chosen here, the choice is changed instead:
+    `import bevel` often comes before the import of the user's own framework.
+
+    Args:
+        framework: The framework that the caller's tensors belong to, one of `FRAMEWORKS`.
+
+    Raises:
+        MissingFrameworkError: The framework is not installed.
+        BevelTypeError: Keras has been started with another framework. The message says how to
+            switch.
+    """
+    require(framework)
+    if "keras" not in sys.modules and _chosen is not None:
+        os.environ["KERAS_BACKEND"] = framework
+    import keras
+
+    active = keras.config.backend()
+    if active != framework:
+        raise BevelTypeError(
+            f"received {framework} tensors, expected {active} tensors: Keras was started with"
+            f" {active}, and its backend cannot change in a running process.",
+            help=f"set the environment variable KERAS_BACKEND={framework}, or import {framework}"
+            " before bevel and keras; then start Python anew.",
+        )
+
+
+def _configured() -> str | None:
+    """The backend that the user wrote into Keras's configuration file, if any."""
+    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
+    try:
+        config = json.loads((Path(home) / "keras.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    backend = config.get("backend") if isinstance(config, dict) else None
+    return backend if backend != _WRITTEN_BY_KERAS else None
+
+
+def _installed(package: str) -> bool:
+    return package in sys.modules or find_spec(package) is not None

@@ -1,0 +1,164 @@
+"""From what an audit saw to what it says: codes, sentences and advice for each kind of cut."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bevel.errors import TraceError
+from bevel.probing import Probe
+from bevel.program import Loc
+from bevel.recording import Event, Recording
+from bevel.report import SEVERITIES, Finding, Gradient
+
+# For the nature of a cut: its code, and what the marked piece of the line is.
+_CUTS = {
+    "step": ("B101", "a step: its derivative is 0 wherever it exists"),
+    "wrap": ("B101", "a jump where it starts again; between jumps it has a slope"),
+    "index": ("B102", "a position: an integer has no derivative"),
+    "cast": ("B103", "a cast that drops the fraction: a step"),
+    "python": ("B104", "this runs outside of the graph"),
+    "stop": ("B105", "declared to pass no gradient"),
+    "opaque": ("B106", "no derivative is known for this operation"),
+    "random": ("B106", "drawn at random: how it depends on its operands is not followed"),
+    "position": ("B108", "values used only as positions or counts"),
+    "control": ("B107", "a branch: the choice has no derivative"),
+}
+_COUNTING = frozenset({"HistogramFixedWidth", "Bincount", "DenseBincount"})
+_HELP = {
+    "B104": "write it with tensor operations (tf.*, keras.ops)",
+    "B105": "take the `stop_gradient` out, or leave it if it is meant",
+    "B106": "write the line with operations that have a derivative, or that Bevel relaxes",
+}
+
+_RELAX = "bevel.relax makes a loss of it as it is"
+
+
+def note(code: str, severity: str, message: str, help: str = "") -> Finding:
+    """A finding about the whole function."""
+    return Finding(code, severity, "", "", None, message, help)
+
+
+def cut_finding(event: Event, prediction: str) -> Finding:
+    """An operation that stops a gradient which the value would need."""
+    node = event.node
+    code, label = _CUTS.get(node.nature, _CUTS["opaque"])
+    if node.op == "py_call":
+        code, label = _CUTS["python"]
+    if node.native in _COUNTING:
+        code, label = _CUTS["position"]
+    help = _HELP["B106"] if node.nature in ("opaque", "random") else _HELP.get(code, _RELAX)
+    if code == "B101" and _decides_a_branch(node.loc):
+        code, label = "B107", "a branch: the choice has no derivative"
+    what = _piece(node.loc) or node.name
+    message = f"no gradient reaches {prediction} through `{what}`"
+    return Finding(code, "error", node.name, node.native, node.loc, message, help, label)
+
+
+def branch_note(event: Event) -> Finding:
+    """A cut that costs nothing: the value does not jump where it changes."""
+    node = event.node
+    text = (
+        f"`{_piece(node.loc) or node.name}` has no derivative itself, and the value does not jump "
+        "where it changes; that is fine"
+    )
+    return Finding("B501", "note", node.name, node.native, node.loc, text)
+
+
+def singular_finding(event: Event, is_trap: bool, prediction: str) -> Finding:
+    """Where a gradient becomes NaN or infinite."""
+    node = event.node
+    if is_trap:
+        return Finding(
+            "B302", "error", node.name, node.native, node.loc,
+            f"the gradient to {prediction} becomes not finite here: the branch that is not taken "
+            "computes 0 times infinity",
+            "give the branch a safe argument with a second `where`; bevel.relax does so",
+            f"the derivative of `{node.name}` is infinite or undefined at one of these elements",
+        )  # fmt: skip
+    return Finding(
+        "B301", "error", node.name, node.native, node.loc,
+        f"the gradient to {prediction} becomes not finite here",
+        "keep the argument away from the point with a small constant; bevel.relax lets no "
+        "gradient through there",
+        f"the derivative of `{node.name}` is infinite or undefined at one of these elements",
+    )  # fmt: skip
+
+
+def declared_findings(
+    recording: Recording, seen: Probe, gradient: Gradient, prediction: str
+) -> list[Finding]:
+    """What is to be said of custom gradients and of `stop_gradient`s that replace a derivative."""
+    reached = recording.reaching(through_declared=True)
+    stepped = any(e.node.nature in ("step", "index", "cast") for e in recording.cuts(reached))
+    cosine, slope = seen.agreement
+    customs = {e.node.loc: e for e in recording.events if e.node.nature == "custom"}
+    stops = {e.node.loc: e for e in recording.cuts(reached) if e.node.nature == "stop"}
+    found = []
+    for event in customs.values():
+        node = event.node
+        if not stepped and seen.inconsistent > 0.5:
+            text = (
+                "the gradient declared here disagrees with the measured derivative: over the lines "
+                f"tried, the value changes {slope:.2g} times as much as declared (cosine "
+                f"{cosine:.2f})"
+            )
+            help = (
+                "check the sign and the factors of the declared gradient; see `bevel explain B401`"
+            )
+            found.append(Finding("B401", "warning", node.name, node.native, node.loc, text, help))
+        elif stepped and cosine < 0:
+            text = (
+                "the gradient declared here points away from the smoothed one (cosine "
+                f"{cosine:.2f})"
+            )
+            found.append(Finding("B401", "warning", node.name, node.native, node.loc, text))
+        elif stepped:
+            found.append(_straight_through(event, cosine))
+        else:
+            text = "a declared gradient is used here; it agrees with the measured derivative"
+            found.append(Finding("B402", "note", node.name, node.native, node.loc, text))
+    if stepped and not customs:
+        found += [_straight_through(e, cosine) for e in stops.values()]
+    return found
+
+
+def _straight_through(event: Event, cosine: float) -> Finding:
+    node = event.node
+    text = (
+        "a straight-through estimator: not the derivative, by design; it agrees in direction with "
+        f"the smoothed one to cosine {cosine:.2f}"
+    )
+    return Finding("B403", "note", node.name, node.native, node.loc, text)
+
+
+def escape_finding(error: TraceError, severity: str, prediction: str) -> Finding:
+    """The line at which a function leaves the graph."""
+    loc = error.loc if isinstance(error.loc, Loc) else None
+    what = _piece(loc)
+    where = f" through `{what}`" if what else ""
+    message = f"no gradient reaches {prediction}{where}: the function leaves the graph"
+    if severity == "note":
+        message = "the function leaves the graph here, so it cannot be compiled or relaxed"
+    return Finding(
+        "B104", severity, "py_call", "py:" + (what or "call"), loc, message, _HELP["B104"],
+        error.label,
+    )  # fmt: skip
+
+
+def sort_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Most severe first; else in the order given."""
+    return tuple(sorted(findings, key=lambda f: SEVERITIES.index(f.severity)))
+
+
+def _piece(loc: Loc | None) -> str:
+    """The marked piece of a line, or the line."""
+    if loc is None:
+        return ""
+    if loc.column is None:
+        return loc.text.strip()
+    return loc.text[loc.column : loc.end_column].strip()
+
+
+def _decides_a_branch(loc: Loc | None) -> bool:
+    """Whether a comparison stands as the condition of an `if` or a `while`."""
+    return loc is not None and loc.text.lstrip().startswith(("if ", "elif ", "while "))

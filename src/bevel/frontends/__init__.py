@@ -1,0 +1,62 @@
+"""Front ends: from a function of one framework to a `Program`. Frameworks are imported only here.
+
+The framework is the one that Keras runs on; a front end is a module that traces, beside one that
+runs what was traced.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from bevel.backend import check_active, require
+from bevel.program import Program
+
+
+def frontend() -> Any:
+    """The front end of the active framework (TensorFlow for now).
+
+    Raises:
+        MissingFrameworkError: TensorFlow is not installed, or Keras runs on another backend.
+    """
+    require("tensorflow")
+    check_active("tensorflow")
+    from bevel.frontends import from_tensorflow
+
+    return from_tensorflow
+
+
+def executor() -> Any:
+    """What runs the nodes of the active framework's programs."""
+    frontend()
+    from bevel.frontends import tensorflow_executor
+
+    return tensorflow_executor
+
+
+def trace(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Program:
+    """Turns a function into a `Program` without running it on values.
+
+    Args:
+        fn: A function of tensors: plain TensorFlow, `keras.ops`, AutoGraph code (`if`, `while` and
+            `for` over tensors), or a `tf.function`.
+        *args: Example arguments: tensors, numpy arrays, `tf.TensorSpec` (with None for unknown
+            dimensions), or nests of them. Other values are taken as fixed.
+        **kwargs: Likewise, by name.
+
+    Returns:
+        The program: nodes, nested programs, captured values and results.
+
+    Raises:
+        TraceError: The function leaves the graph (`.numpy()`, a Python `if` that AutoGraph cannot
+            turn into a branch, ...) or raises; the message shows the user's line.
+
+    Example:
+        >>> import numpy as np, tensorflow as tf
+        >>> def hits(y_true, y_pred):
+        ...     return tf.reduce_mean(tf.cast(tf.round(y_pred) == y_true, "float32"))
+        >>> program = trace(hits, np.zeros(4, "float32"), np.zeros(4, "float32"))
+        >>> [node.op for node in program.nodes if node.nature == "step"]
+        ['round', 'equal']
+    """
+    return frontend().trace(fn, args, kwargs).program

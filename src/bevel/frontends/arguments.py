@@ -1,0 +1,188 @@
+"""Call arguments as a flat list of arrays and a fixed rest, so that a trace can be kept and called.
+
+Arrays (tensors, numpy arrays, lists of numbers, tensor specifications) become leaves; everything
+else (Python numbers, strings, objects) is part of the key: another value is another trace.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bevel.errors import BevelTypeError, BevelValueError
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Arguments of one call.
+
+    Attributes:
+        leaves: Arrays in order.
+        names: For each leaf, the parameter that it came with.
+        positional: The parameter of each positional argument, whether it holds arrays or not.
+        rebuild: Puts leaves back where they were: gives `(args, kwargs)`.
+        key: Hashable description of everything that is not an array.
+    """
+
+    leaves: tuple[Any, ...]
+    names: tuple[str, ...]
+    positional: tuple[str, ...]
+    rebuild: Callable[[Sequence[Any]], tuple[tuple[Any, ...], dict[str, Any]]]
+    key: Any
+
+
+def flatten(
+    fn: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: dict[str, Any],
+    is_array: Callable[[Any], bool],
+) -> Arguments:
+    """Takes a call apart.
+
+    Args:
+        fn: The function, for its parameter names.
+        args: Positional arguments.
+        kwargs: Arguments by name.
+        is_array: What the framework takes as an array.
+
+    Raises:
+        BevelTypeError: The arguments do not fit the function's parameters.
+        BevelValueError: A list of numbers has rows of different lengths.
+    """
+    leaves: list[Any] = []
+    names: list[str] = []
+
+    def take(value: Any, name: str) -> tuple[Any, Any]:
+        if _is_numbers(value):
+            value = _array_of(value, name)
+        if is_array(value):
+            leaves.append(value)
+            names.append(name)
+            return "leaf", len(leaves) - 1
+        if isinstance(value, dict):
+            return "dict", tuple((k, take(v, name)) for k, v in value.items())
+        if isinstance(value, tuple | list):
+            return type(value), tuple(take(v, name) for v in value)
+        return "fixed", _Fixed(value)
+
+    parameters = parameter_names(fn, args, kwargs)
+    tree = tuple(take(a, n) for a, n in zip(args, parameters, strict=False))
+    named = tuple((k, take(v, k)) for k, v in sorted(kwargs.items()))
+
+    def put(node: tuple[Any, Any], given: Sequence[Any]) -> Any:
+        kind, content = node
+        if kind == "leaf":
+            return given[content]
+        if kind == "fixed":
+            return content.value
+        if kind == "dict":
+            return {k: put(v, given) for k, v in content}
+        items = [put(v, given) for v in content]
+        return items if issubclass(kind, list) else getattr(kind, "_make", tuple)(items)
+
+    def rebuild(given: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return tuple(put(t, given) for t in tree), {k: put(t, given) for k, t in named}
+
+    return Arguments(tuple(leaves), tuple(names), parameters, rebuild, (tree, named))
+
+
+def parameter_names(
+    fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+) -> tuple[str, ...]:
+    """The name of the parameter that each positional argument is given to."""
+    try:
+        signature = inspect.signature(fn)
+    except (TypeError, ValueError):
+        return tuple(f"argument {i}" for i in range(len(args)))
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        name = getattr(fn, "__name__", type(fn).__name__)
+        raise BevelTypeError(
+            f"`{name}{signature}` cannot be called with {len(args)} positional arguments"
+            f"{' and ' + ', '.join(kwargs) if kwargs else ''}: {error}."
+        ) from None
+    names = []
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            names.extend(f"{parameter.name}[{i}]" for i in range(len(args)))
+        elif parameter.kind is not parameter.KEYWORD_ONLY:
+            names.append(parameter.name)
+    return tuple(names[: len(args)])
+
+
+def select(arguments: Arguments, wrt: Any) -> tuple[int, ...]:
+    """Positions of the leaves that a gradient must reach.
+
+    Args:
+        arguments: A call taken apart.
+        wrt: A parameter name, a position, several of either, or None for the parameter called
+            `y_pred` where there is one, else the last positional argument.
+
+    Raises:
+        BevelValueError: A name or position that the call does not have, or one with no array in it.
+    """
+    order = tuple(dict.fromkeys(arguments.names))
+    places = arguments.positional
+    if not order:
+        raise BevelValueError(
+            "the call has no array argument for a gradient to reach; pass tensors or numpy arrays."
+        )
+    if wrt is None:
+        last = [name for name in places if name in order] or order
+        wrt = "y_pred" if "y_pred" in order else last[-1]
+    items = tuple(wrt) if isinstance(wrt, tuple | list | set) else (wrt,)
+    if not items:
+        raise BevelValueError(f"`wrt` names nothing; choose from {', '.join(order)}.")
+    wanted = set()
+    for item in items:
+        is_place = isinstance(item, int) and -len(places) <= item < len(places)
+        name = places[item] if is_place else item
+        if name not in order:
+            raise BevelValueError(
+                f"`wrt` names {item!r}, but the arguments that hold arrays are {', '.join(order)}."
+            )
+        wanted.add(name)
+    return tuple(i for i, name in enumerate(arguments.names) if name in wanted)
+
+
+@dataclass(frozen=True)
+class _Fixed:
+    """A value that is not an array; compares by value where it can be hashed, else by identity."""
+
+    value: Any
+
+    def _key(self) -> Any:
+        try:
+            hash(self.value)
+        except TypeError:
+            return id(self.value)
+        return type(self.value), self.value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Fixed) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+
+def _array_of(numbers: list[Any], name: str) -> np.ndarray:
+    """A list of numbers as an array, in single precision like a framework makes it."""
+    try:
+        array = np.asarray(numbers)
+    except ValueError:
+        raise BevelValueError(
+            f"`{name}` is a list whose rows have different lengths; pass rows of one length."
+        ) from None
+    return array.astype("float32") if array.dtype == np.float64 else array
+
+
+def _is_numbers(value: Any) -> bool:
+    """Whether a value is a plain list of numbers, or a list of such lists."""
+    if not isinstance(value, list) or not value:
+        return False
+    return all(isinstance(v, bool | int | float) or _is_numbers(v) for v in value)

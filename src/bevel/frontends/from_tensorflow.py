@@ -1,0 +1,405 @@
+"""TensorFlow's front end: from a Python function to a `Program`, by way of `tf.function`.
+
+`trace` lets AutoGraph and TensorFlow build a graph, then copies what the results need into plain
+data: operations the vocabulary knows get its names, nested graphs become nested programs, a
+declared gradient (`tf.custom_gradient`) becomes a nested program too. The executor of the result is
+`bevel.frontends.tensorflow_executor`.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
+from tensorflow.python.framework.ops import gradient_registry
+
+from bevel.errors import BevelTypeError, TraceError
+from bevel.frontends import tensorflow_names as names
+from bevel.frontends.arguments import Arguments, flatten
+from bevel.program import Constant, Loc, Node, Program, Value
+from bevel.source import Locator, choose_frame, is_users
+from bevel.vocabulary import VOCABULARY
+
+ARRAYS = (tf.Tensor, tf.Variable, tf.TensorSpec, np.ndarray, np.generic)
+
+_CONTROL = {
+    "cond": (("then", "then_branch"), ("else", "else_branch")),
+    "while_loop": (("condition", "cond"), ("body", "body")),
+    "call": (("called", "f"),),
+}
+_IGNORED_EFFECTS = frozenset({"NoOp", "ReadVariableOp", "Placeholder", "Const"})
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A program with what it needs to run again.
+
+    Attributes:
+        program: The function as data.
+        captured: A tensor or variable for each of the program's captures.
+        arguments: The call it was traced with.
+        pack: Puts a flat list of results into the structure that the function returns.
+        name: The function's name.
+        keep: Objects that must outlive the program (registered Python functions).
+    """
+
+    program: Program
+    captured: tuple[Any, ...]
+    arguments: Arguments
+    pack: Callable[[Sequence[Any]], Any]
+    name: str
+    keep: Any
+
+
+def is_array(value: Any) -> bool:
+    """Whether TensorFlow takes a value as a tensor here (Python numbers are fixed)."""
+    return isinstance(value, ARRAYS) or tf.is_tensor(value)
+
+
+def arguments(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Arguments:
+    """A call taken apart, its arrays turned into tensors."""
+    call = flatten(fn, args, kwargs, is_array)
+    return replace(call, leaves=tuple(map(as_tensor, call.leaves)))
+
+
+def as_tensor(value: Any) -> Any:
+    """A tensor, with specifications left as they are.
+
+    Raises:
+        BevelTypeError: An array that TensorFlow has no dtype for.
+    """
+    if isinstance(value, tf.TensorSpec):
+        return value
+    try:
+        return tf.convert_to_tensor(value)
+    except (TypeError, ValueError) as error:
+        raise BevelTypeError(
+            f"an argument of type {type(value).__name__} and dtype "
+            f"{getattr(value, 'dtype', None)} is no tensor: {error}. Pass numbers or bools."
+        ) from None
+
+
+def spec(leaf: Any) -> tf.TensorSpec:
+    """Shape and dtype of a leaf, as far as they are known."""
+    return tf.TensorSpec(leaf.shape, leaf.dtype)
+
+
+def trace(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Trace:
+    """Traces `fn` for one call's shapes and dtypes; see `bevel.trace`."""
+    return trace_call(fn, arguments(fn, args, kwargs))
+
+
+def trace_call(fn: Callable[..., Any], call: Arguments) -> Trace:
+    """Traces `fn` for a call that has been taken apart.
+
+    Raises:
+        TraceError: The function leaves the graph, or raises.
+    """
+    name = getattr(fn, "__name__", type(fn).__name__)
+
+    @tf.autograph.experimental.do_not_convert
+    def rebuild(*tensors: Any) -> Any:
+        return call.rebuild(tensors)
+
+    def traced(*tensors: Any) -> Any:
+        positional, named = rebuild(*tensors)
+        return fn(*positional, **named)
+
+    try:
+        concrete = tf.function(traced).get_concrete_function(*map(spec, call.leaves))
+    except Exception as error:
+        raise _trace_error(error, name) from error
+    graph = concrete.graph
+    if not graph.outputs:
+        raise TraceError(
+            f"`{name}` returns nothing that is a tensor; a metric returns a number per call or "
+            "per row. Is a `return` missing?"
+        )
+    builder = _Builder(Locator(__file__))
+    given = len(call.leaves)
+    program = builder.build(graph, name, graph.inputs[:given], graph.inputs[given:], graph.outputs)
+    variables = {id(v.handle): v for v in graph.variables}
+    captured = tuple(variables.get(id(outer), outer) for outer, _ in graph.captures)
+    structure = concrete.structured_outputs
+
+    def pack(results: Sequence[Any]) -> Any:
+        return tf.nest.pack_sequence_as(structure, list(results), expand_composites=True)
+
+    return Trace(program.verify(), captured, call, pack, name, concrete)
+
+
+class _Builder:
+    """Copies graphs into programs; one builder serves one trace, so lines are told apart."""
+
+    def __init__(self, locate: Locator) -> None:
+        self._locate = locate
+
+    def build(
+        self,
+        graph: Any,
+        name: str,
+        inputs: Sequence[tf.Tensor],
+        captures: Sequence[tf.Tensor],
+        outputs: Sequence[tf.Tensor],
+    ) -> Program:
+        effects = [
+            op for op in getattr(graph, "control_outputs", ()) if op.type not in _IGNORED_EFFECTS
+        ]
+        ends = [t.op for t in outputs] + effects
+        needed = _slice(graph.get_operations(), ends, stop={t.op for t in (*inputs, *captures)})
+        for_value = set(_slice(graph.get_operations(), [t.op for t in outputs], stop=set()))
+        ids: dict[str, int] = {}
+        given, taken = (tuple(_value(t, ids) for t in heads) for heads in (inputs, captures))
+        nodes = tuple(self._node(op, graph, ids, op in for_value) for op in needed)
+        return Program(name, given, taken, nodes, tuple(ids[t.name] for t in outputs))
+
+    def _node(self, op: tf.Operation, graph: Any, ids: dict[str, int], used: bool) -> Node:
+        declared = _declared_gradient(op)
+        if declared:
+            return self._custom_gradient(op, graph, ids, declared)
+        word, operands, params = names.NAMES.get(op.type, names.NATIVE)
+        if op.type == "Const":
+            word, params = "constant", _constant
+        if isinstance(operands, slice):
+            operands = tuple(range(len(op.inputs)))[operands]
+        elif operands == ():
+            operands = tuple(range(len(op.inputs)))
+        parameters = params(op)
+        if not used:
+            parameters["effect"] = True
+        programs = tuple(self._nested(n, f, graph) for n, f in _functions(op, word))
+        return Node(
+            op=word,
+            native=op.type,
+            inputs=tuple(ids[t.name] for t in op.inputs),
+            operands=operands,
+            outputs=tuple(_value(t, ids) for t in op.outputs),
+            nature=_nature(op, word) if used else "effect",
+            params=tuple(parameters.items()),
+            attrs=_attributes(op),
+            programs=programs,
+            loc=self._locate(_frames(op), word, op.type),
+        )
+
+    def _nested(self, name: str, function: str, graph: Any) -> Program:
+        found = graph._get_function(function)
+        inner = getattr(found, "graph", None)
+        if inner is None:  # a function that only TensorFlow's runtime knows: rebuilt, without lines
+            with graph.as_default():
+                inner = function_def_to_graph(
+                    found.cached_definition, include_library_functions=True
+                )
+        return self.build(inner, name, inner.inputs, (), inner.outputs)
+
+    def _custom_gradient(
+        self, op: tf.Operation, graph: Any, ids: dict[str, int], declared: str
+    ) -> Node:
+        """Copies the declared gradient, built here for placeholders in place of what flows back."""
+        before = set(graph.get_operations())
+        with graph.as_default():
+            flowing = [tf.compat.v1.placeholder(t.dtype, t.shape) for t in op.outputs]
+            gradients = gradient_registry.lookup(declared)(op, *flowing)
+            gradients = [None if g is None else tf.convert_to_tensor(g) for g in gradients]
+        arriving = [g for g in gradients if g is not None]
+        added = set(graph.get_operations()) - before
+        inner = [o for o in _slice(graph.get_operations(), [g.op for g in arriving], stop=set())]
+        flows = {p.op for p in flowing}
+        read = [t for o in inner if o in added for t in o.inputs if t.op not in added]
+        read += [g for g in arriving if g.op not in added]
+        outer = list({t.name: t for t in read}.values())
+        own: dict[str, int] = {}
+        given, taken = (tuple(_value(t, own) for t in heads) for heads in (flowing, outer))
+        made = [o for o in inner if o in added and o not in flows]
+        nodes = tuple(self._node(o, graph, own, True) for o in made)
+        results = tuple(own[g.name] for g in arriving)
+        program = Program(f"gradient of {_called(op)}", given, taken, nodes, results)
+        operands = tuple(range(len(op.inputs)))
+        # Where the decorated function itself is traced, no line of the user's calls it.
+        loc = self._locate(_frames(op), "custom_gradient", op.type)
+        loc = loc or next((node.loc for node in nodes if node.loc), None)
+        return Node(
+            op="custom_gradient",
+            native=op.type,
+            inputs=(*(ids[t.name] for t in op.inputs), *(ids[t.name] for t in outer)),
+            operands=operands,
+            outputs=tuple(_value(t, ids) for t in op.outputs),
+            nature="custom",
+            params=(("gradients", tuple(g is not None for g in gradients)),),
+            programs=(program,),
+            loc=loc,
+        )
+
+
+def _slice(operations: Sequence[Any], ends: Sequence[Any], stop: set[Any]) -> list[Any]:
+    """The operations that `ends` need, in the order in which the graph made them."""
+    needed: set[Any] = set()
+    stack = [op for op in ends if op not in stop]
+    while stack:
+        op = stack.pop()
+        if op in needed:
+            continue
+        needed.add(op)
+        stack.extend(t.op for t in op.inputs if t.op not in stop)
+    return [op for op in operations if op in needed and op.type != "Placeholder"]
+
+
+def _value(tensor: tf.Tensor, ids: dict[str, int]) -> Value:
+    number = ids.setdefault(tensor.name, len(ids))
+    shape = tensor.shape
+    return Value(number, None if shape.rank is None else tuple(shape), tensor.dtype.name)
+
+
+def _constant(op: tf.Operation) -> dict[str, Any]:
+    return {"value": Constant(tf.make_ndarray(op.get_attr("value")))}
+
+
+def _nature(op: tf.Operation, word: str) -> str:
+    if op.type == "EagerPyFunc":
+        return "wrap"  # TensorFlow differentiates what runs inside, as far as it is smooth
+    if word != "native":
+        return VOCABULARY[word]
+    for nature, table in (
+        ("elementwise", names.ELEMENTWISE),
+        ("structural", names.STRUCTURAL),
+        ("shape", names.SHAPE if _has_fixed_shape(op) else ()),
+        ("random", names.RANDOM),
+    ):
+        if op.type in table:
+            return nature
+    if op.type in names.SHAPE:
+        return "position"
+    try:
+        return "smooth" if gradient_registry.lookup(op.type) is not None else "opaque"
+    except LookupError:
+        return "opaque"
+
+
+def _has_fixed_shape(op: tf.Operation) -> bool:
+    """Whether the shape of the operands cannot depend on values: nothing was selected by them."""
+    stack, seen = [t.op for t in op.inputs], set()
+    while stack:
+        maker = stack.pop()
+        if maker in seen:
+            continue
+        seen.add(maker)
+        if maker.type in names.SELECTING:
+            return False
+        stack.extend(t.op for t in maker.inputs if None in tuple(t.shape or (None,)))
+    return True
+
+
+def _declared_gradient(op: tf.Operation) -> str | None:
+    if op.type != "IdentityN":
+        return None
+    try:
+        return tf.compat.as_str(op.get_attr("_gradient_op_type"))
+    except ValueError:
+        return None
+
+
+def _called(op: tf.Operation) -> str:
+    return "/".join(op.name.split("/")[:-1]) or op.name
+
+
+def _functions(op: tf.Operation, word: str) -> list[tuple[str, str]]:
+    """What an operation runs: a name to show, and the graph's own name of the function."""
+    if word == "switch":
+        return [(f"branch {i}", f.name) for i, f in enumerate(op.get_attr("branches"))]
+    return [(show, op.get_attr(attribute).name) for show, attribute in _CONTROL.get(word, ())]
+
+
+def _attributes(op: tf.Operation) -> tuple[tuple[str, Any], ...]:
+    """The attributes as plain values, without those that only name functions or hold constants."""
+    if op.type == "Const" or names.NAMES.get(op.type, ("",))[0] in (*_CONTROL, "switch"):
+        return ()
+    plain = []
+    for attribute in op.op_def.attr:
+        if attribute.type in ("func", "list(func)"):
+            continue
+        plain.append((attribute.name, _plain(op.get_attr(attribute.name))))
+    return tuple(plain)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tf.DType):
+        return value.name
+    if isinstance(value, list | tuple):
+        return tuple(_plain(v) for v in value)
+    if isinstance(value, tf.TensorShape):
+        return None if value.rank is None else tuple(value)
+    if hasattr(value, "unknown_rank"):
+        return _plain(tf.TensorShape(value))
+    if hasattr(value, "tensor_shape") and hasattr(value, "dtype"):
+        return Constant(tf.make_ndarray(value))
+    return value
+
+
+def _frames(op: tf.Operation) -> list[tuple[str, int, str]]:
+    return [(f.filename, f.lineno, f.name) for f in op.traceback]
+
+
+_QUOTED_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
+
+
+def _trace_error(error: Exception, name: str) -> TraceError:
+    """Says at the user's line why a function cannot be traced."""
+    if isinstance(error, TraceError):
+        return error
+    loc = _blame(error)
+    reason = str(error).strip().splitlines()
+    last = next((r.strip() for r in reversed(reason) if r.strip()), type(error).__name__)
+    if type(error).__name__ not in last:
+        last = f"{type(error).__name__}: {last}"
+    return TraceError(
+        f"`{name}` cannot be traced: {_advice(last)}",
+        loc=loc,
+        label=last[:300],
+        help="Keep to tensor operations (tf.*, keras.ops); a black box of numpy or Python code can "
+        "be audited, but not relaxed.",
+    )
+
+
+_ADVICE = (
+    (
+        "no attribute '(numpy|item|tolist)'|to a numpy array|any non-tensor type",
+        "this line leaves the graph: it needs the values as numpy or Python numbers.",
+    ),
+    (
+        "as a Python `bool`",
+        "this line asks for the truth of a tensor, and AutoGraph could not turn it into a branch.",
+    ),
+    (
+        "'NoneType'|None values not supported|partially known TensorShape",
+        "this line needs a size that is not known when tracing; pass arrays of a fixed shape.",
+    ),
+    (
+        "Iterating over a symbolic",
+        "this line loops over a tensor in a way that AutoGraph cannot turn into a loop.",
+    ),
+)
+
+
+def _advice(text: str) -> str:
+    """What the framework's message means for the user's code."""
+    for sign, meaning in _ADVICE:
+        if re.search(sign, text):
+            return meaning
+    return "it raised an error on symbolic tensors."
+
+
+def _blame(error: BaseException) -> Loc | None:
+    """The innermost line of the user's that an error of tracing came through."""
+    quoted = [
+        (m["file"], int(m["line"]), m["function"]) for m in _QUOTED_FRAME.finditer(str(error))
+    ]
+    stack = [(f.filename, f.lineno or 0, f.name) for f in traceback.extract_tb(error.__traceback__)]
+    frame = choose_frame(quoted, __file__) or choose_frame(stack, __file__)
+    if frame is None or not is_users(frame[0]):
+        return None
+    return Locator("")([frame], "py_call", "numpy")

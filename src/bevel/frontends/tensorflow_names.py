@@ -1,0 +1,202 @@
+"""Which TensorFlow operation is which word of the vocabulary: one line each.
+
+`NAMES` gives the vocabulary's name, the positions of the operands it speaks of, and what it wants
+to know beside them. `ELEMENTWISE`, `STRUCTURAL` and `SHAPE` sort operations that stay native.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+Params = Callable[[tf.Operation], dict[str, Any]]
+
+
+def _static(op: tf.Operation, position: int) -> Any:
+    """The value of an operand that must be known when tracing, or None."""
+    value = tf.get_static_value(op.inputs[position])
+    if value is None:
+        return None
+    return value.tolist() if value.ndim else value.item()
+
+
+def _reduction(op: tf.Operation) -> dict[str, Any]:
+    axis = _static(op, 1)
+    if axis is None and op.inputs[0].shape.rank is not None and op.inputs[1].op.type == "Range":
+        axis = list(range(op.inputs[0].shape.rank))
+    axis = tuple(axis) if isinstance(axis, list) else axis if axis is None else (axis,)
+    return {"axis": axis, "keepdims": op.get_attr("keep_dims")}
+
+
+def _arg(op: tf.Operation) -> dict[str, Any]:
+    return {"axis": _static(op, 1)}
+
+
+def _dtype(op: tf.Operation) -> dict[str, Any]:
+    return {"dtype": op.outputs[0].dtype.name}
+
+
+def _gather(op: tf.Operation) -> dict[str, Any]:
+    return {"axis": _static(op, 2), "batch_dims": op.get_attr("batch_dims")}
+
+
+def _top_k(op: tf.Operation) -> dict[str, Any]:
+    return {"k": op.outputs[0].shape[-1]}
+
+
+def _in_top_k(op: tf.Operation) -> dict[str, Any]:
+    return {"k": _static(op, 2)}
+
+
+def _one_hot(op: tf.Operation) -> dict[str, Any]:
+    return {"num_classes": _static(op, 1), "axis": op.get_attr("axis")}
+
+
+def _concat(op: tf.Operation) -> dict[str, Any]:
+    return {"axis": _static(op, len(op.inputs) - 1)}
+
+
+def _pack(op: tf.Operation) -> dict[str, Any]:
+    return {"axis": op.get_attr("axis")}
+
+
+def _select(op: tf.Operation) -> dict[str, Any]:
+    """The old `Select` takes a vector that picks whole rows; `SelectV2` broadcasts."""
+    ranks = [t.shape.rank for t in op.inputs[:2]]
+    return {"rows": True} if op.type == "Select" and ranks[0] != ranks[1] else {}
+
+
+def _none(op: tf.Operation) -> dict[str, Any]:
+    return {}
+
+
+Operands = tuple[int, ...] | slice
+Entry = tuple[str, Operands, Params]
+
+
+def _same(names: str, op: str, operands: Operands, params: Params = _none) -> dict[str, Entry]:
+    return {name: (op, operands, params) for name in names.split()}
+
+
+NATIVE: Entry = ("native", slice(None), _none)
+
+NAMES: dict[str, Entry] = {
+    **_same("Greater", "greater", (0, 1)),
+    **_same("GreaterEqual", "greater_equal", (0, 1)),
+    **_same("Less", "less", (0, 1)),
+    **_same("LessEqual", "less_equal", (0, 1)),
+    **_same("Equal ApproximateEqual", "equal", (0, 1)),
+    **_same("NotEqual", "not_equal", (0, 1)),
+    **_same("Sign", "sign", (0,)),
+    **_same("Round Rint", "round", (0,)),
+    **_same("Floor", "floor", (0,)),
+    **_same("Ceil", "ceil", (0,)),
+    **_same("FloorDiv", "floor_divide", (0, 1)),
+    **_same("FloorMod", "remainder", (0, 1)),
+    **_same("IsNan", "isnan", (0,)),
+    **_same("IsFinite", "isfinite", (0,)),
+    **_same("IsInf", "isinf", (0,)),
+    **_same("LogicalAnd", "logical_and", (0, 1)),
+    **_same("LogicalOr", "logical_or", (0, 1)),
+    **_same("LogicalNot", "logical_not", (0,)),
+    **_same("All", "all", (0,), _reduction),
+    **_same("Any", "any", (0,), _reduction),
+    **_same("Bitcast", "bitcast", (0,), _dtype),
+    **_same("BitwiseAnd BitwiseOr BitwiseXor", "bitwise_and", (0, 1)),
+    **_same("Select SelectV2", "where", (0, 1, 2), _select),
+    **_same("Cast", "astype", (0,), _dtype),
+    **_same("Abs", "abs", (0,)),
+    **_same("Relu", "relu", (0,)),
+    **_same("Relu6", "relu6", (0,)),
+    **_same("LeakyRelu", "leaky_relu", (0,)),
+    **_same("Maximum", "maximum", (0, 1)),
+    **_same("Minimum", "minimum", (0, 1)),
+    **_same("ClipByValue", "clip", (0, 1, 2)),
+    **_same("Max", "max", (0,), _reduction),
+    **_same("Min", "min", (0,), _reduction),
+    **_same("Sum", "sum", (0,), _reduction),
+    **_same("Mean", "mean", (0,), _reduction),
+    **_same("Sqrt", "sqrt", (0,)),
+    **_same("Rsqrt", "rsqrt", (0,)),
+    **_same("Reciprocal Inv", "reciprocal", (0,)),
+    **_same("RealDiv Div", "divide", (0, 1)),
+    **_same("Log", "log", (0,)),
+    **_same("Log1p", "log1p", (0,)),
+    **_same("Pow", "pow", (0, 1)),
+    **_same("Atan2", "atan2", (0, 1)),
+    **_same("Acos", "acos", (0,)),
+    **_same("Asin", "asin", (0,)),
+    **_same("Atanh", "atanh", (0,)),
+    **_same("Acosh", "acosh", (0,)),
+    **_same("Add AddV2", "add", (0, 1)),
+    **_same("Sub", "subtract", (0, 1)),
+    **_same("Mul", "multiply", (0, 1)),
+    **_same("Neg", "negative", (0,)),
+    **_same("ArgMax", "argmax", (0,), _arg),
+    **_same("ArgMin", "argmin", (0,), _arg),
+    **_same("TopKV2 TopK", "top_k", (0,), _top_k),
+    **_same("InTopKV2 InTopK", "in_top_k", (0, 1), _in_top_k),
+    **_same("LowerBound UpperBound", "searchsorted", (0, 1)),
+    **_same("Bucketize", "searchsorted", (0,)),
+    **_same("Unique UniqueV2 UniqueWithCounts UniqueWithCountsV2", "unique_values", (0,)),
+    **_same("Where", "nonzero", (0,)),
+    **_same("OneHot", "one_hot", (0, 2, 3), _one_hot),
+    **_same("GatherV2", "take", (0, 1), _gather),
+    **_same("GatherNd", "gather_nd", (0, 1)),
+    **_same("ScatterNd", "scatter", (0, 1)),
+    **_same("TensorScatterAdd", "scatter", (1, 2)),
+    **_same("TensorScatterUpdate TensorScatterSub", "scatter_update", (0, 1, 2)),
+    **_same("SegmentSum UnsortedSegmentSum SegmentMean", "segment_sum", (0, 1)),
+    **_same("Bincount DenseBincount", "bincount", (0, 2, 1)),
+    **_same("Identity Snapshot CheckNumerics EnsureShape", "identity", (0,)),
+    **_same("Pack", "stack", slice(None), _pack),
+    **_same("ConcatV2", "concat", slice(-1), _concat),
+    **_same("StopGradient PreventGradient", "stop_gradient", (0,)),
+    **_same("PyFunc PyFuncStateless EagerPyFunc", "py_call", ()),
+    **_same("Assert Print PrintV2", "assert", ()),
+    **_same("If StatelessIf", "cond", ()),
+    **_same("Case StatelessCase", "switch", ()),
+    **_same("While StatelessWhile", "while_loop", ()),
+    **_same("PartitionedCall StatefulPartitionedCall", "call", ()),
+}
+
+ELEMENTWISE = frozenset(
+    """
+    AddN DivNoNan MulNoNan Square SquaredDifference Exp Expm1 Sigmoid Tanh Softplus Softsign Elu
+    Selu Sin Cos Tan Atan Sinh Cosh Asinh Erf Erfc Lgamma Digamma Xlogy Xlog1py Xdivy Mod
+    TruncateMod TruncateDiv RightShift LeftShift Invert Real Imag
+    Conj ComplexAbs NextAfter BiasAdd
+    """.split()
+)
+
+STRUCTURAL = frozenset(
+    """
+    Reshape Transpose ExpandDims Squeeze StridedSlice Slice Unpack Split SplitV Tile BroadcastTo Pad
+    PadV2 MirrorPad ReverseV2 ReverseSequence Roll DiagPart MatrixDiagPart MatrixDiagPartV2
+    MatrixDiagPartV3 MatrixBandPart SpaceToBatchND BatchToSpaceND
+    """.split()
+)
+
+SHAPE = frozenset(
+    """
+    Shape ShapeN Size Rank ZerosLike OnesLike BroadcastArgs BroadcastGradientArgs TensorListLength
+    """.split()
+)
+
+# Operations whose results have a length that depends on values.
+SELECTING = frozenset(
+    """
+    Where Unique UniqueV2 UniqueWithCounts UniqueWithCountsV2 DynamicPartition ListDiff
+    """.split()
+)
+
+RANDOM = frozenset(
+    """
+    RandomUniform RandomStandardNormal RandomUniformInt TruncatedNormal RandomShuffle Multinomial
+    RandomGamma RandomPoissonV2 StatelessRandomUniform StatelessRandomUniformV2
+    StatelessRandomNormal StatelessRandomNormalV2 StatelessMultinomial StatelessRandomUniformInt
+    StatelessTruncatedNormal StatelessRandomUniformIntV2 ParameterizedTruncatedNormal
+    """.split()
+)

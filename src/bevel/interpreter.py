@@ -1,0 +1,336 @@
+"""Runs a program on soft values: the relaxation as an interpretation.
+
+Every node is asked in turn: nothing soft goes in, so it runs natively; it has a rule; it is
+elementwise, structural or smooth; else it is unknown, which is an error that names the user's line.
+What only feeds a declared gradient (`stop_gradient`, a custom gradient) is run hard, as the user
+wrote it. Branches on a soft condition are both run and blended; loops carry soft values, and their
+trip count stays hard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from keras import ops as K
+
+from bevel import rules
+from bevel.activity import feeding, varying
+from bevel.errors import BevelError, UnknownOperationError
+from bevel.program import Loc, Node, Program
+from bevel.rules.context import Call, Context
+from bevel.rules.lifting import DISCRETE, lift
+from bevel.rules.logic import as_prob, blend
+from bevel.rules.structural import move
+from bevel.soft import Mixture, Prob, Real, Rounded, Soft, Stacked, value_of
+from bevel.vocabulary import ENTRIES
+
+Hard = Callable[[int], Any]
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """One line of an explanation: what an operation became."""
+
+    op: str
+    native: str
+    says: str
+    loc: Loc | None
+
+
+@dataclass
+class Interpreter:
+    """Runs programs on soft values.
+
+    Attributes:
+        executor: Runs native nodes: a module of `bevel.frontends`.
+        temperature: See `bevel.relax`.
+        kernel: See `bevel.relax`.
+        on_unknown: See `bevel.relax`.
+        log: What was replaced, in the order in which it was met.
+    """
+
+    executor: Any
+    temperature: Any
+    kernel: str
+    on_unknown: str
+    log: list[Replacement] = field(default_factory=list)
+
+    def run(
+        self, program: Program, operands: Sequence[Any], hard: Hard, effects: bool = True
+    ) -> list[Any]:
+        """Runs a program.
+
+        Args:
+            program: The program.
+            operands: A value of any kind for each of its inputs and captures.
+            hard: Gives the hard value of an operand by its position.
+            effects: Whether assertions and the like are run, where nothing soft goes in.
+
+        Returns:
+            The results, of any kind.
+        """
+        heads = (*program.inputs, *program.captures)
+        env = {v.id: operand for v, operand in zip(heads, operands, strict=True)}
+        exact = _HardValues(self, program, env, hard)
+        live = feeding(program)
+        for node in program.nodes:
+            if node.nature == "effect":
+                args = [env.get(i) for i in node.inputs]
+                if effects and not any(a is None or isinstance(a, Soft) for a in args):
+                    self.executor.run_node(node, args)
+                continue
+            if node.outputs and not any(v.id in live for v in node.outputs):
+                continue
+            args = [env[i] if i in env else exact(i) for i in node.inputs]
+            results = self.apply(node, args, exact)
+            env.update(zip((v.id for v in node.outputs), results, strict=True))
+        return [env[i] if i in env else exact(i) for i in program.outputs]
+
+    def apply(self, node: Node, args: Sequence[Any], exact: Hard | None) -> list[Any]:
+        """Runs one node on operands of any kind; `exact` gives hard values by id, where known.
+
+        Raises:
+            UnknownOperationError: There is no rule, or TensorFlow refuses what the rule makes of
+            it.
+        """
+        if not any(isinstance(a, Soft) for a in args):
+            return self.executor.run_node(node, args)
+        try:
+            return self._apply_soft(node, args, exact)
+        except BevelError:
+            raise
+        except Exception as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            raise UnknownOperationError(
+                f"relax cannot run `{node.name}` on a value that depends on the prediction",
+                loc=node.loc,
+                label=reason[:200],
+                help="write the line with another operation",
+            ) from error
+
+    def _apply_soft(self, node: Node, args: Sequence[Any], exact: Hard | None) -> list[Any]:
+        special = _SPECIAL.get(node.op)
+        if special is not None and exact is not None:
+            return special(self, node, args, exact)
+        call = Call(node, args, self.executor.run_node, exact)
+        context = Context(self.temperature, self.kernel, lambda n, a: self.apply(n, a, None))
+        rule = rules.RULES.get(node.op)
+        if rule is not None:
+            result = rule.apply(context, call, *call.args)
+            if result is not NotImplemented:
+                if rule.says:
+                    self._note(node, rule.says)
+                return result if isinstance(result, list) else [result]
+        if node.op in rules.GUARDS and all(
+            isinstance(a, Real | Soft) for a in args if a is not None
+        ):
+            return [_constant(r) for r in self.executor.run_node(node, [value_of(a) for a in args])]
+        if node.op in rules.ELEMENTWISE or node.nature == "elementwise":
+            if any(isinstance(a, (*DISCRETE, Stacked)) for a in args):
+                return [lift(context, call)]
+            if node.nature != "step":
+                return self._on_expectations(node, args)
+        if node.nature == "structural" or (node.op in rules.LOOK_UPS and _enters(call)):
+            moved = move(call)
+            if moved is not NotImplemented:
+                return moved
+        if node.nature == "position" and _enters(call):
+            return self._on_expectations(node, args)
+        if node.nature == "shape":
+            return self.executor.run_node(node, [value_of(a) for a in args])
+        if _stores_integers(node, args):
+            return self._unknown(node, exact)
+        if node.nature in ("smooth", "kink", "singular", "wrap") and node.op != "py_call":
+            return self._on_expectations(node, args)
+        return self._unknown(node, exact)
+
+    def _on_expectations(self, node: Node, args: Sequence[Any]) -> list[Any]:
+        results = self.executor.run_node(node, [value_of(a) for a in args])
+        return [Real(t, v.dtype) for t, v in zip(results, node.outputs, strict=True)]
+
+    def _note(self, node: Node, says: str) -> None:
+        entry = Replacement(node.name, node.native, says, node.loc)
+        if entry not in self.log:
+            self.log.append(entry)
+
+    def _unknown(self, node: Node, exact: Hard | None) -> list[Any]:
+        if self.on_unknown == "keep" and exact is not None:
+            self._note(node, "kept as it is, and taken as a constant")
+            return [exact(v.id) for v in node.outputs]
+        raise UnknownOperationError(
+            f"relax has no rule for `{node.name}` on a value that depends on the prediction",
+            loc=node.loc,
+            label=f"TensorFlow's {node.native}",
+            help='write the line with another operation; or pass on_unknown="keep" to run it as it '
+            "is, as a constant for the gradient.",
+        )
+
+    # Operations that run nested programs or carry a declared gradient.
+
+    def _call(self, node: Node, args: Sequence[Any], exact: Hard) -> list[Any]:
+        return self.run(node.programs[0], args, lambda i: exact(node.inputs[i]))
+
+    def _cond(self, node: Node, args: Sequence[Any], exact: Hard) -> list[Any]:
+        predicate, *rest = args
+        predicate = as_prob(predicate)
+        inner: Hard = lambda i: exact(node.inputs[i + 1])  # noqa: E731
+        if isinstance(predicate, Prob) and predicate.exact is None:
+            self._note(node, "p then + (1 - p) else")
+            then, other = (self.run(p, rest, inner, effects=False) for p in node.programs)
+            return [
+                blend(predicate.p, a, b, v.dtype)
+                for a, b, v in zip(then, other, node.outputs, strict=True)
+            ]
+        if isinstance(predicate, Prob):
+            predicate = predicate.hard()
+        if isinstance(predicate, Soft):
+            return self._unknown(node, exact)
+        soft = [isinstance(a, Soft) for a in rest]
+        _settle(rest)
+        active = [any(b) for b in zip(*(varying(p, soft) for p in node.programs), strict=True)]
+
+        def branch(program: Program, operands: Sequence[Any]) -> list[Any]:
+            return _pack(self.run(program, operands, inner), active, node)
+
+        return _unpack(self.executor.run_node(node, [predicate, *rest], branch), active, node)
+
+    def _while(self, node: Node, args: Sequence[Any], exact: Hard) -> list[Any]:
+        condition, body = node.programs
+        active = [isinstance(a, Soft) for a in args]
+        while (
+            after := [a or b for a, b in zip(active, varying(body, active), strict=True)]
+        ) != active:
+            active = after
+
+        def nested(program: Program, state: Sequence[Any]) -> list[Any]:
+            hardened = lambda i: _harden(state[i], active[i], node.outputs[i].dtype)  # noqa: E731
+            if program is condition:
+                return self.executor.run_program(program, [hardened(i) for i in range(len(state))])
+            return _pack(self.run(program, _unpack(state, active, node), hardened), active, node)
+
+        _settle(args)
+        state = _pack(args, active, node)
+        return _unpack(self.executor.run_node(node, state, nested), active, node)
+
+    def _stop(self, node: Node, args: Sequence[Any], exact: Hard) -> list[Any]:
+        self._note(node, "respected: the hard value, as a constant")
+        return [_constant(exact(v.id)) for v in node.outputs]
+
+    def _custom(self, node: Node, args: Sequence[Any], exact: Hard) -> list[Any]:
+        self._note(node, "respected: the hard value, with the gradient that was declared")
+        declared = node.param("gradients")
+        operands = [
+            value_of(a) if n < len(declared) and declared[n] else exact(i)
+            for n, (i, a) in enumerate(zip(node.inputs, args, strict=True))
+        ]
+        results = self.executor.run_node(node, operands)
+        return [Real(t, v.dtype) for t, v in zip(results, node.outputs, strict=True)]
+
+
+_SPECIAL: dict[str, Callable[[Interpreter, Node, Sequence[Any], Hard], list[Any]]] = {
+    "call": Interpreter._call,
+    "cond": Interpreter._cond,
+    "while_loop": Interpreter._while,
+    "stop_gradient": Interpreter._stop,
+    "custom_gradient": Interpreter._custom,
+}
+
+
+def _stores_integers(node: Node, args: Sequence[Any]) -> bool:
+    """Whether a soft integer or truth goes into a list of tensors, which has one dtype."""
+    into_list = any(v.dtype == "variant" for v in node.outputs)
+    return into_list and any(
+        isinstance(a, Soft) and not a.dtype.startswith(("float", "bfloat", "variant")) for a in args
+    )
+
+
+def _enters(call: Call) -> bool:
+    """Whether every soft operand is one that a gradient may enter by, and none is a position."""
+    entries = {call.node.operands[i] for i in ENTRIES.get(call.op, ())}
+    return all(n in entries for n, a in enumerate(call.inputs) if isinstance(a, Soft))
+
+
+class _HardValues:
+    """Hard values of a running program, computed when asked for."""
+
+    def __init__(
+        self, interpreter: Interpreter, program: Program, env: dict[int, Any], hard: Hard
+    ) -> None:
+        self._executor = interpreter.executor
+        self._program = program
+        self._env = env
+        self._operand = hard
+        self._known: dict[int, Any] = {}
+        self._heads = {v.id: n for n, v in enumerate((*program.inputs, *program.captures))}
+        self._makers = {v.id: node for node in program.nodes for v in node.outputs}
+
+    def __call__(self, wanted: int) -> Any:
+        stack = [wanted]
+        while stack:
+            i = stack[-1]
+            if i in self._known:
+                stack.pop()
+                continue
+            soft = self._env.get(i)
+            if soft is not None and not isinstance(soft, Soft):
+                self._known[i] = soft
+            elif i in self._heads:
+                self._known[i] = self._operand(self._heads[i])
+            else:
+                node = self._makers[i]
+                missing = [j for j in node.inputs if j not in self._known]
+                if missing:
+                    stack.extend(missing)
+                    continue
+                results = self._executor.run_node(node, [self._known[j] for j in node.inputs])
+                self._known.update(zip((v.id for v in node.outputs), results, strict=True))
+        return self._known[wanted]
+
+
+def _settle(values: Sequence[Any]) -> None:
+    """Computes what soft values compute when asked, here rather than inside of one branch."""
+    for value in values:
+        if isinstance(value, Rounded):
+            value = value.mixture
+        if isinstance(value, Soft):
+            _ = value.mean
+        if isinstance(value, Prob | Mixture):
+            _ = value.atoms
+
+
+def _constant(tensor: Any) -> Any:
+    return K.stop_gradient(tensor) if "variant" not in str(tensor.dtype) else tensor
+
+
+def _pack(values: Sequence[Any], active: Sequence[bool], node: Node) -> list[Any]:
+    """Values as tensors that a branch or a loop can carry: chances for bools, else expectations."""
+    packed = []
+    for value, soft, made in zip(values, active, node.outputs, strict=True):
+        tensor = value_of(value)
+        if soft and made.dtype != "variant":
+            like = made.dtype if "float" in made.dtype else "float32"
+            tensor = K.cast(tensor, like)
+        packed.append(tensor)
+    return packed
+
+
+def _unpack(tensors: Sequence[Any], active: Sequence[bool], node: Node) -> list[Any]:
+    """The kinds that `_pack` made tensors of."""
+    values = []
+    for tensor, soft, made in zip(tensors, active, node.outputs, strict=True):
+        if not soft:
+            values.append(tensor)
+        elif made.dtype == "bool":
+            values.append(Prob(tensor))
+        else:
+            values.append(Real(tensor, made.dtype))
+    return values
+
+
+def _harden(tensor: Any, soft: bool, dtype: str) -> Any:
+    """The hard value nearest to what a loop carries."""
+    if not soft or "float" in dtype or dtype == "variant":
+        return tensor
+    return tensor > 0.5 if dtype == "bool" else K.cast(K.round(tensor), dtype)

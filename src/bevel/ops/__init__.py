@@ -1,0 +1,59 @@
+"""Soft primitives on `keras.ops`: the functions whose gradient is zero, with one that is not.
+
+Every function keeps the name, the shapes and the hard limit of the one it stands for, and works on
+TensorFlow, JAX and PyTorch tensors, eagerly and compiled. The modules hold one family each: `steps`
+compares, `rounding` rounds, `logic` combines probabilities, `index` points at places, `smooth`
+rounds off kinks, `staircase` has many steps, and `kernels` is the curve under all of them.
+"""
+
+from bevel.ops.index import argmax, argmin, max, min, one_hot
+from bevel.ops.kernels import bump, cdf
+from bevel.ops.logic import all, any, logical_and, logical_not, logical_or, logical_xor, where
+from bevel.ops.rounding import ceil, floor, nearest_step, round, trunc
+from bevel.ops.smooth import abs, clip, relu
+from bevel.ops.staircase import qpwc, staircase
+from bevel.ops.steps import (
+    equal,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    not_equal,
+    sign,
+    step,
+)
+
+__all__ = [
+    "abs",
+    "all",
+    "any",
+    "argmax",
+    "argmin",
+    "bump",
+    "cdf",
+    "ceil",
+    "clip",
+    "equal",
+    "floor",
+    "greater",
+    "greater_equal",
+    "less",
+    "less_equal",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "logical_xor",
+    "max",
+    "min",
+    "nearest_step",
+    "not_equal",
+    "one_hot",
+    "qpwc",
+    "relu",
+    "round",
+    "sign",
+    "staircase",
+    "step",
+    "trunc",
+    "where",
+]

@@ -1,0 +1,289 @@
+"""One run of a program, written down: which values came from where, and where a gradient was lost.
+
+Branches that are taken and rounds of a loop are written out one after the other, so a recording is
+a straight line of events. It answers three questions: does the result depend on what is trained;
+can a gradient get there; and which events cut it off nearest to the prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from bevel.program import Node, Program
+from bevel.vocabulary import CUTS, ENTRIES
+
+_DIFFERENTIABLE = ("float", "bfloat", "variant", "complex")
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """One operation that ran on a value that depends on the prediction.
+
+    Attributes:
+        node: What ran.
+        nth: How often the same node had run before.
+        inputs: Tokens of its operands.
+        outputs: Tokens of its results.
+        operands: Values of its operands.
+        results: Values of its results.
+        is_joint: Whether it only stands for a branch or loop: its results are its last operands.
+    """
+
+    node: Node
+    nth: int
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    operands: tuple[Any, ...]
+    results: tuple[Any, ...]
+    is_joint: bool = False
+
+
+@dataclass
+class Recording:
+    """A run of a program.
+
+    Attributes:
+        events: In the order in which they ran.
+        trained: Tokens of the values that a gradient must reach.
+        results: Tokens of the program's results.
+        values: The value behind each token.
+        live: Tokens that a gradient can get to from the trained ones.
+        active: Tokens that depend on the trained ones at all.
+    """
+
+    events: list[Event] = field(default_factory=list)
+    trained: tuple[int, ...] = ()
+    results: tuple[int, ...] = ()
+    values: list[Any] = field(default_factory=list)
+    live: set[int] = field(default_factory=set)
+    active: set[int] = field(default_factory=set)
+
+    def reaching(self, through_declared: bool) -> set[int]:
+        """Tokens that the results depend on.
+
+        Args:
+            through_declared: Whether to go on behind `stop_gradient` and behind the values of a
+                declared gradient.
+        """
+        found = set(self.results)
+        for event in reversed(self.events):
+            if not any(t in found for t in event.outputs):
+                continue
+            for position, token in enumerate(event.inputs):
+                if through_declared or is_open(event.node, position):
+                    found.add(token)
+        return found
+
+    def cuts(self, reached: set[int]) -> list[Event]:
+        """Events into which a gradient can get, and out of which something reached cannot be got.
+
+        A branch or a loop as a whole is none: what made its condition is.
+        """
+        return [
+            event
+            for event in self.events
+            if not event.is_joint
+            and any(t in self.live for t in event.inputs)
+            and any(t in self.active and t not in self.live and t in reached for t in event.outputs)
+        ]
+
+    @property
+    def depends(self) -> bool:
+        """Whether a result depends on what is trained."""
+        return any(t in self.active for t in self.results)
+
+    @property
+    def flows(self) -> bool:
+        """Whether a path that a gradient can take leads to a result."""
+        return any(t in self.live for t in self.results)
+
+
+def is_open(node: Node, position: int) -> bool:
+    """Whether a gradient may be looked for behind an operand: not where one was declared."""
+    if node.nature == "stop":
+        return False
+    if node.op == "custom_gradient":
+        declared = node.param("gradients")
+        return position < len(declared) and declared[position]
+    return True
+
+
+def record(
+    program: Program, operands: Sequence[Any], trained: Sequence[int], executor: Any
+) -> Recording:
+    """Runs a program eagerly and writes down what depends on the trained operands.
+
+    Args:
+        program: The program.
+        operands: A tensor for each of its inputs and captures.
+        trained: Positions of the operands that a gradient must reach.
+        executor: Runs nodes: a module of `bevel.frontends`.
+    """
+    recorder = _Recorder(executor)
+    tokens = [recorder.token(operand) for operand in operands]
+    recording = recorder.recording
+    recording.trained = tuple(tokens[i] for i in trained)
+    recording.active.update(recording.trained)
+    recording.live.update(recording.trained)
+    recording.results = tuple(recorder.run(program, tokens))
+    return recording
+
+
+class _Recorder:
+    def __init__(self, executor: Any) -> None:
+        self.executor = executor
+        self.recording = Recording()
+        self._counts: dict[int, int] = {}
+
+    def token(self, value: Any) -> int:
+        self.recording.values.append(value)
+        return len(self.recording.values) - 1
+
+    def run(self, program: Program, operands: Sequence[int]) -> list[int]:
+        heads = (*program.inputs, *program.captures)
+        env = {v.id: token for v, token in zip(heads, operands, strict=True)}
+        for node in program.nodes:
+            if node.nature == "effect":
+                continue
+            results = self.step(node, [env[i] for i in node.inputs])
+            env.update(zip((v.id for v in node.outputs), results, strict=True))
+        return [env[i] for i in program.outputs]
+
+    def step(self, node: Node, inputs: list[int]) -> list[int]:
+        if node.op == "call":
+            return self.run(node.programs[0], inputs)
+        if node.op == "cond":
+            return self._branch(node, inputs)
+        if node.op == "while_loop":
+            return self._loop(node, inputs)
+        operands = [self.recording.values[t] for t in inputs]
+        results = self.executor.run_node(node, operands)
+        return self._write(node, inputs, results, is_joint=False)
+
+    def _branch(self, node: Node, inputs: list[int]) -> list[int]:
+        taken = node.programs[0 if _truth(self.recording.values[inputs[0]]) else 1]
+        outputs = self.run(taken, inputs[1:])
+        return self._join(node, [inputs[0]], outputs)
+
+    def _loop(self, node: Node, inputs: list[int]) -> list[int]:
+        condition, body = node.programs
+        state, asked = list(inputs), []
+        while True:
+            asked.append(self.run(condition, state)[0])
+            if not _truth(self.recording.values[asked[-1]]):
+                return self._join(node, asked, state)
+            state = self.run(body, state)
+
+    def _join(self, node: Node, asked: list[int], outputs: list[int]) -> list[int]:
+        """Results of a branch or loop, which depend on its conditions too."""
+        if not any(t in self.recording.active for t in asked):
+            return outputs
+        values = [self.recording.values[t] for t in outputs]
+        return self._write(node, [*asked, *outputs], values, is_joint=True)
+
+    def _write(
+        self, node: Node, inputs: Sequence[int], results: Sequence[Any], is_joint: bool
+    ) -> list[int]:
+        recording = self.recording
+        outputs = [self.token(r) for r in results]
+        if node.nature == "shape" or not any(t in recording.active for t in inputs):
+            return outputs
+        nth = self._counts[id(node)] = self._counts.get(id(node), -1) + 1
+        operands = tuple(recording.values[t] for t in inputs)
+        event = Event(node, nth, tuple(inputs), tuple(outputs), operands, tuple(results), is_joint)
+        recording.events.append(event)
+        for n, (token, result) in enumerate(zip(outputs, results, strict=True)):
+            recording.active.add(token)
+            if _is_differentiable(result) and self._passes(event, n):
+                recording.live.add(token)
+        return outputs
+
+    def _passes(self, event: Event, n: int) -> bool:
+        """Whether a gradient can get from the operands to the n-th result."""
+        live, node = self.recording.live, event.node
+        if event.is_joint:
+            return event.inputs[len(event.inputs) - len(event.outputs) + n] in live
+        if node.op == "custom_gradient":
+            declared = node.param("gradients")
+            return any(t in live for t, g in zip(event.inputs, declared, strict=False) if g)
+        if node.op == "top_k":
+            return n == 0 and event.inputs[0] in live
+        if node.op in ENTRIES:
+            entries = [node.inputs[node.operands[i]] for i in ENTRIES[node.op]]
+            ids = dict(zip(node.inputs, event.inputs, strict=True))
+            return any(ids[i] in live for i in entries)
+        if node.nature in CUTS and node.nature != "cast":
+            return False
+        return any(t in live for t in event.inputs)
+
+
+def _truth(value: Any) -> bool:
+    return bool(np.asarray(value))
+
+
+def _is_differentiable(value: Any) -> bool:
+    dtype = getattr(value, "dtype", None)
+    name = getattr(dtype, "name", str(dtype))
+    return name.startswith(_DIFFERENTIABLE)
+
+
+@dataclass(frozen=True)
+class Birth:
+    """An event that turns finite cotangents into ones that are not.
+
+    Attributes:
+        event: The event.
+        from_zero: Whether a zero arrived where something not finite left: 0 times infinity.
+    """
+
+    event: Event
+    from_zero: bool
+
+
+def births_of_nonfinite(recording: Recording, seeds: dict[int, Any], executor: Any) -> list[Birth]:
+    """Walks a recording backwards, and gives the events that turn a finite cotangent bad.
+
+    Args:
+        recording: A run.
+        seeds: The cotangent of each result's token.
+        executor: Runs nodes with their derivative.
+    """
+    flowing = dict(seeds)
+    births: list[Birth] = []
+    for event in reversed(recording.events):
+        arriving = [flowing.get(t) for t in event.outputs]
+        if all(a is None for a in arriving) or not any(t in recording.live for t in event.inputs):
+            continue
+        if event.is_joint:
+            leaving = [None] * (len(event.inputs) - len(arriving)) + arriving
+        else:
+            leaving = _pulled_back(event, arriving, executor)
+        for token, cotangent in zip(event.inputs, leaving, strict=True):
+            if cotangent is None or token not in recording.live:
+                continue
+            if not _is_finite(cotangent) and all(a is None or _is_finite(a) for a in arriving):
+                births.append(Birth(event, _has_zero(arriving)))
+            known = flowing.get(token)
+            flowing[token] = cotangent if known is None else known + cotangent
+    return births
+
+
+def _pulled_back(event: Event, arriving: Sequence[Any], executor: Any) -> list[Any]:
+    _, pull_back = executor.vjp(event.node, event.operands)
+    full = [
+        a if a is not None else np.zeros(np.shape(r), np.float32)
+        for a, r in zip(arriving, event.results, strict=True)
+    ]
+    return pull_back([executor.like(c, r) for c, r in zip(full, event.results, strict=True)])
+
+
+def _has_zero(arriving: Sequence[Any]) -> bool:
+    return any(a is not None and bool(np.any(np.asarray(a) == 0)) for a in arriving)
+
+
+def _is_finite(value: Any) -> bool:
+    return bool(np.all(np.isfinite(np.asarray(value, dtype="float64"))))

@@ -1,0 +1,203 @@
+"""`relax`: from a metric to a function with the same signature that a gradient passes through.
+
+The function is traced once per signature, its program is run by the interpreter
+(`bevel.interpreter`) with the rule table (`bevel.rules`), and the result is compiled graph code in
+the user's framework.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from bevel import frontends
+from bevel.errors import BevelTypeError, BevelValueError, excerpt, printable
+from bevel.frontends.arguments import Arguments, select
+
+KERNELS = ("logistic", "arctan", "algebraic", "linear", "gaussian")
+FORWARDS = ("soft", "hard")
+ON_UNKNOWN = ("error", "keep")
+
+
+def relax(
+    fn: Callable[..., Any],
+    *,
+    temperature: Any = 0.1,
+    kernel: str = "algebraic",
+    forward: str = "soft",
+    wrt: Any = None,
+    on_unknown: str = "error",
+) -> Relaxed:
+    """Makes a function trainable without touching its code.
+
+    Args:
+        fn: A function of tensors, such as a metric `(y_true, y_pred)`.
+        temperature: How soft: a number >= 0, or a scalar tensor or variable that may change without
+            a new trace. It has no unit: each comparison is measured against the spread of what it
+            compares. 0 is the hard function itself.
+        kernel: What a step becomes: `logistic`, `arctan`, `algebraic`, `linear` or `gaussian`. The
+            default has a heavy tail, so a mistake that is far off still gets a gradient.
+        forward: `soft` returns the surrogate's value, `hard` the exact value with the surrogate's
+            gradient (a straight-through estimator).
+        wrt: What is trained: a parameter's name, a position, or several; by default the parameter
+            `y_pred` where there is one, else the last positional argument.
+        on_unknown: `error` raises at an operation without a rule, `keep` runs it as it is and takes
+            it as a constant.
+
+    Returns:
+        A callable with the same signature, which returns the same structure.
+
+    Raises:
+        BevelValueError: An argument cannot be used.
+        BevelTypeError: `fn` is not callable.
+
+    Example:
+        >>> import numpy as np, tensorflow as tf
+        >>> def accuracy(y_true, y_pred):
+        ...     return tf.reduce_mean(tf.cast((y_pred > 0.5) == (y_true > 0.5), "float32"))
+        >>> soft = relax(accuracy)
+        >>> y, p = np.array([0.0, 1.0], "float32"), tf.constant([0.4, 0.2])
+        >>> with tf.GradientTape() as tape:
+        ...     tape.watch(p)
+        ...     value = soft(y, p)
+        >>> [float(g) for g in tf.sign(tape.gradient(value, p))]
+        [-1.0, 1.0]
+    """
+    if not callable(fn):
+        raise BevelTypeError(f"`fn` must be a function; got {type(fn).__name__}.")
+    _check_temperature(temperature)
+    for name, value, choices in (
+        ("kernel", kernel, KERNELS),
+        ("forward", forward, FORWARDS),
+        ("on_unknown", on_unknown, ON_UNKNOWN),
+    ):
+        if value not in choices:
+            raise BevelValueError(f"`{name}` must be one of {', '.join(choices)}; got {value!r}.")
+    return Relaxed(fn, temperature, kernel, forward, wrt, on_unknown)
+
+
+class Relaxed:
+    """A relaxed function; made by `relax`."""
+
+    # AutoGraph leaves alone what carries this attribute.
+    autograph_info__: ClassVar[None] = None
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        temperature: Any,
+        kernel: str,
+        forward: str,
+        wrt: Any,
+        on_unknown: str,
+    ) -> None:
+        self.fn = fn
+        self.temperature = temperature
+        self.kernel = kernel
+        self.forward = forward
+        self.wrt = wrt
+        self.on_unknown = on_unknown
+        self._compiled: dict[Any, Callable[..., Any]] = {}
+        functools.update_wrapper(self, fn, updated=())
+        if not hasattr(self, "__name__"):
+            self.__name__ = type(fn).__name__
+
+    def __repr__(self) -> str:
+        return f"<relaxed {self.__name__}, temperature={self.temperature}, kernel={self.kernel}>"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The relaxed value, in the structure that the function returns."""
+        frontend = frontends.frontend()
+        call = frontend.arguments(self.fn, args, kwargs)
+        key = (call.key, tuple(map(frontend.spec, call.leaves)))
+        if key not in self._compiled:
+            self._compiled[key] = self._compile(call)
+        return self._compiled[key](*call.leaves)
+
+    def explain(self, *args: Any, **kwargs: Any) -> Explanation:
+        """What is replaced by what, for one call's shapes: `str` gives it line by line."""
+        frontend = frontends.frontend()
+        call = frontend.arguments(self.fn, args, kwargs)
+        log: list[Any] = []
+        frontends.executor().function(self._interpretation(call, log)).get_concrete_function(
+            *map(frontend.spec, call.leaves)
+        )
+        return Explanation(self.__name__, tuple(log))
+
+    def _compile(self, call: Arguments) -> Callable[..., Any]:
+        return frontends.executor().function(self._interpretation(call, []))
+
+    def _interpretation(self, call: Arguments, log: list[Any]) -> Callable[..., Any]:
+        """A function of the leaves that runs the traced program by the rules."""
+        from bevel.interpreter import Interpreter
+        from bevel.soft import Real, value_of
+
+        trace = frontends.frontend().trace_call(self.fn, call)
+        executor = frontends.executor()
+        trained = select(call, self.wrt)
+        hard_only = isinstance(self.temperature, int | float) and self.temperature == 0
+
+        def relaxed(*leaves: Any) -> Any:
+            operands = [*leaves, *trace.captured]
+            if hard_only:
+                return trace.pack(executor.run_program(trace.program, operands))
+            soft = [
+                Real(t, t.dtype.name) if n in trained and t.dtype.is_floating else t
+                for n, t in enumerate(operands)
+            ]
+            interpreter = Interpreter(executor, self.temperature, self.kernel, self.on_unknown, log)
+            results = interpreter.run(trace.program, soft, operands.__getitem__)
+            values = [value_of(r) for r in results]
+            if self.forward == "hard":
+                exact = executor.run_program(trace.program, operands)
+                values = [_straight_through(h, v) for h, v in zip(exact, values, strict=True)]
+            return trace.pack(values)
+
+        return relaxed
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a relaxation replaced.
+
+    Attributes:
+        name: The function's name.
+        entries: Replacements in the order of the program: `op`, `native`, `says` and `loc`.
+    """
+
+    name: str
+    entries: Sequence[Any]
+
+    def __str__(self) -> str:
+        if not self.entries:
+            return f"`{self.name}` needs no relaxing: nothing in it stops the gradient."
+        lines = [f"`{self.name}`, relaxed:"]
+        place = None
+        for entry in self.entries:
+            here = (entry.loc.file, entry.loc.line) if entry.loc else None
+            if here != place or here is None:
+                lines.append(excerpt(entry.loc) if entry.loc else "  (no line known)")
+                place = here
+            lines.append(printable(f"        {entry.op} becomes {entry.says}"))
+        return "\n".join(lines)
+
+
+def _straight_through(hard: Any, soft: Any) -> Any:
+    """The hard value, exactly, with the gradient of the soft one."""
+    from keras import ops as K
+
+    return K.cast(hard, soft.dtype) + (soft - K.stop_gradient(soft))
+
+
+def _check_temperature(temperature: Any) -> None:
+    if isinstance(temperature, bool) or not isinstance(temperature, int | float):
+        if hasattr(temperature, "dtype"):
+            return
+        raise BevelTypeError(
+            f"`temperature` must be a number or a scalar tensor; got {type(temperature).__name__}."
+        )
+    if not math.isfinite(temperature) or temperature < 0:
+        raise BevelValueError(f"`temperature` must be a finite number >= 0; got {temperature}.")

@@ -1,0 +1,89 @@
+"""Rules for comparisons: a step becomes a cumulative kernel of the difference over its spread.
+
+    x > y   ->  K((x - y) / (temperature * spread of x - y))
+
+Integers are compared half-way between them; a rounded number is compared on the scale of what was
+rounded; floats that are asked to be equal get a bump around 0, which has a hard truth for whoever
+branches on it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops as K
+
+from bevel.rules.context import Call, Context, spread
+from bevel.soft import Prob, Real, Rounded, Soft, as_float, value_of
+
+_SWAPPED = {"less": "greater", "less_equal": "greater_equal"}
+_OPPOSITE = {"greater": "less_equal", "greater_equal": "less", "less": "greater_equal",
+             "less_equal": "greater"}  # fmt: skip
+_MIRRORED = {"greater": "less", "greater_equal": "less_equal", "less": "greater",
+             "less_equal": "greater_equal"}  # fmt: skip
+
+
+def inequality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
+    """`greater`, `greater_equal`, `less` and `less_equal` of reals, counts and rounded numbers."""
+    op = call.op
+    if isinstance(y, Rounded) and not isinstance(x, Soft):
+        x, y, op = y, x, _MIRRORED[op]
+    if isinstance(x, Rounded) and not isinstance(y, Soft):
+        return _rounded_inequality(ctx, op, x, y)
+    if not _are_plain(x, y):
+        return NotImplemented
+    if op in _SWAPPED:
+        x, y, op = y, x, _SWAPPED[op]
+    d = _difference(x, y)
+    if _are_integers(x, y):
+        d = d - 0.5 if op == "greater" else d + 0.5
+    return Prob(ctx.step(d, spread(d, x, y)))
+
+
+def equality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
+    """`equal` and `not_equal`: a window for integers, a bump for floats."""
+    if isinstance(y, Rounded):
+        x, y = y, x
+    if isinstance(x, Rounded) and not isinstance(y, Soft):
+        u, target = x.u, as_float(value_of(y), x.u)
+        size = spread(u - target - 0.5, Real(u, x.dtype, x.origin), y)
+        p = ctx.step(u - target, size) - ctx.step(u - target - 1, size)
+        p = K.where(target == K.floor(target), p, K.zeros_like(p))
+        return Prob(p if call.op == "equal" else 1 - p)
+    if not _are_plain(x, y):
+        return NotImplemented
+    d = _difference(x, y)
+    size = spread(d, x, y)
+    if _are_integers(x, y):
+        p = ctx.step(d + 0.5, size) - ctx.step(d - 0.5, size)
+        return Prob(p if call.op == "equal" else 1 - p)
+    p = ctx.bump(d, size)
+    return Prob(
+        p if call.op == "equal" else 1 - p,
+        exact=lambda: call.native(x, y),
+    )
+
+
+def _rounded_inequality(ctx: Context, op: str, x: Rounded, y: Any) -> Prob:
+    """floor(u) >= c is u >= ceil(c), and floor(u) > c is u >= floor(c) + 1."""
+    if op in ("less", "less_equal"):
+        return Prob(1 - _rounded_inequality(ctx, _OPPOSITE[op], x, y).p)
+    bound = as_float(value_of(y), x.u)
+    threshold = K.floor(bound) + 1 if op == "greater" else K.ceil(bound)
+    d = x.u - threshold
+    return Prob(ctx.step(d, spread(d, Real(x.u, x.dtype, x.origin), threshold)))
+
+
+def _difference(x: Any, y: Any) -> Any:
+    a, b = value_of(x), value_of(y)
+    like = next(v for v in (a, b) if "float" in K.dtype(v))
+    return as_float(a, like) - as_float(b, like)
+
+
+def _are_plain(x: Any, y: Any) -> bool:
+    """Whether both are reals or tensors; other kinds are compared value by possible value."""
+    return all(isinstance(v, Real) or not isinstance(v, Soft) for v in (x, y))
+
+
+def _are_integers(x: Any, y: Any) -> bool:
+    return all("int" in (v.dtype if isinstance(v, Real | Rounded) else K.dtype(v)) for v in (x, y))

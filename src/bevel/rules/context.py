@@ -1,0 +1,135 @@
+"""What every rule is given beside its operands: the settings, and a way to run operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from keras import ops as K
+
+from bevel import ops
+from bevel.program import Node
+from bevel.soft import Real, Soft, as_float, value_of
+
+# How much wider a step of a staircase is than that of a comparison. Chosen by descent: at 1 the
+# middle of a stair is so flat that a quantised value stays where it is; at 3 it moves on.
+STAIR = 3.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """One node with the operands it meets.
+
+    Attributes:
+        node: The node.
+        inputs: Its operands of any kind, in the framework's order.
+        run: Runs a node on plain tensors by its own framework; gives a list.
+        exact: Gives the hard value of an id, or None inside of a lifted operation.
+    """
+
+    node: Node
+    inputs: Sequence[Any]
+    run: Callable[[Node, Sequence[Any]], list[Any]]
+    exact: Callable[[int], Any] | None = None
+
+    @property
+    def op(self) -> str:
+        """The vocabulary's name of the operation."""
+        return self.node.op
+
+    @property
+    def dtype(self) -> str:
+        """The dtype that the user's program gives the first result."""
+        return self.node.outputs[0].dtype
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The operands in the vocabulary's order."""
+        return tuple(self.inputs[i] for i in self.node.operands)
+
+    def param(self, name: str) -> Any:
+        """A parameter of the node, or None."""
+        return self.node.param(name)
+
+    def hard(self, position: int) -> Any:
+        """The hard value of a vocabulary operand: sizes stay what the user's program makes them."""
+        n = self.node.operands[position]
+        if not isinstance(self.inputs[n], Soft) or self.exact is None:
+            return value_of(self.inputs[n])
+        return self.exact(self.node.inputs[n])
+
+    def native(self, *values: Any) -> Any:
+        """The framework's own first result, with `values` for the vocabulary's operands."""
+        operands = [value_of(v) for v in self.inputs]
+        for position, value in zip(self.node.operands, values, strict=True):
+            operands[position] = value_of(value)
+        return self.run(self.node, operands)[0]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Settings of a relaxation and the interpreter behind it.
+
+    Attributes:
+        temperature: How soft; a number or a scalar tensor.
+        kernel: Cumulative kernel of comparisons and roundings.
+        apply: Runs a node on operands of any kind by the rules; gives a list.
+    """
+
+    temperature: Any
+    kernel: str
+    apply: Callable[[Node, Sequence[Any]], list[Any]]
+
+    def step(self, d: Any, scale: Any) -> Any:
+        """The chance that d > 0."""
+        return ops.step(d, temperature=self.temperature, kernel=self.kernel, scale=scale)
+
+    def bump(self, d: Any, scale: Any) -> Any:
+        """The chance that d is 0."""
+        return ops.equal(d, 0.0, temperature=self.temperature, kernel=self.kernel, scale=scale)
+
+    def nearest(self, u: Any) -> tuple[Any, Any]:
+        """The integer threshold nearest to u, and the chance that floor(u) is at or above it."""
+        return ops.nearest_step(u, temperature=self.temperature, kernel=self.kernel, scale=STAIR)
+
+
+def spread(d: Any, x: Any = None, y: Any = None) -> Any:
+    """The size of a typical difference, a constant for the gradient: the mean of |d|.
+
+    A single number has no spread of its own: where it was cut from a larger tensor, the spread of
+    that tensor counts, else the size of the operands. It is 1 where all of that is 0 or infinite.
+
+    Args:
+        d: The differences, a float tensor of any shape.
+        x: The left operand, if any.
+        y: The right operand, if any.
+    """
+    size = K.mean(K.abs(d))
+    if _is_single(d):
+        wide = [v for v in (x, y) if isinstance(v, Real) and v.origin is not None]
+        if wide:
+            other = y if wide[0] is x else x
+            offset = 0.0 if other is None else as_float(value_of(other), d)
+            size = K.mean(K.abs(as_float(wide[0].origin, d) - K.reshape(offset, ())))
+        else:
+            operands = [v for v in (x, y) if v is not None]
+            sizes = [K.abs(K.reshape(as_float(value_of(v), d), ())) for v in operands]
+            size = K.maximum(size, sum(sizes) / 2) if sizes else size
+    usable = K.logical_and(K.isfinite(size), size > 0)
+    return K.stop_gradient(K.where(usable, size, K.ones_like(size)))
+
+
+def _is_single(d: Any) -> bool:
+    shape = tuple(d.shape)
+    return all(n == 1 for n in shape)
+
+
+def origin_of(value: Any) -> Any:
+    """The larger tensor that a value was cut from, or None."""
+    return value.origin if isinstance(value, Real) else None
+
+
+def is_soft(value: Any) -> bool:
+    """Whether a value depends on what is trained."""
+    return isinstance(value, Soft)

@@ -1,0 +1,277 @@
+"""Rules for positions: an index is a distribution, and whatever uses it takes the expectation.
+
+argmax           weights over the axis (heavy-tailed, so a class far behind still gets a gradient)
+one_hot          the weights themselves
+take             the weighted sum of what each position would give
+scatter, counts  each position gets its weight
+in_top_k         fewer than k scores are larger, counted softly
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from keras import ops as K
+
+from bevel import ops
+from bevel.rules.context import Call, Context, spread
+from bevel.soft import (
+    Index,
+    Mixture,
+    Prob,
+    Real,
+    Soft,
+    Stacked,
+    as_float,
+    atoms_of,
+    value_of,
+)
+
+
+def argmax(ctx: Context, call: Call, x: Any) -> Any:
+    """Weights over the axis, by how far each value lies behind the largest."""
+    return _extreme(ctx, call, x, ops.argmax)
+
+
+def argmin(ctx: Context, call: Call, x: Any) -> Any:
+    """Weights over the axis, by how far each value lies above the smallest."""
+    return _extreme(ctx, call, x, ops.argmin)
+
+
+def _extreme(ctx: Context, call: Call, x: Any, search: Any) -> Any:
+    axis = call.param("axis")
+    if axis is None:
+        return NotImplemented
+    values = scores(x.mean, axis)
+    scale = spread(values - K.mean(values, axis=axis, keepdims=True))
+    weights = search(values, axis=axis, temperature=ctx.temperature, kernel="cauchy", scale=scale)
+    return Index(weights, _places(weights, call.dtype), call.dtype, is_position=True)
+
+
+def scores(x: Any, axis: int) -> Any:
+    """Values in the order of x; probabilities as their logarithms.
+
+    Their order is the same, but a class that has lost keeps its distance from others that have:
+    near 0 all probabilities look alike, and a metric with unequal costs would then be descended the
+    wrong way.
+    """
+    total = K.sum(x, axis=axis)
+    are_shares = K.logical_and(K.all(x >= 0), K.all(K.abs(total - 1) < 1e-2))
+    return K.where(are_shares, K.log(K.maximum(x, 1e-30)), x)
+
+
+def one_hot(ctx: Context, call: Call, index: Any, on: Any, off: Any) -> Any:
+    """The weights of an index are its soft one-hot code."""
+    if any(isinstance(v, Soft) for v in (on, off)) or not isinstance(index, Soft):
+        return NotImplemented
+    weights, support = positions(index)
+    axis, last = call.param("axis"), len(weights.shape) - 1
+    if (
+        _is_position(index)
+        and axis in (-1, last)
+        and weights.shape[-1] == call.param("num_classes")
+    ):
+        p = weights
+    else:
+        # the code of every possible position, summed by their weights
+        like = K.dtype(weights)
+        codes = call.native(support, K.ones((), dtype=like), K.zeros((), dtype=like))
+        summed = -2 if axis == -1 else -1
+        p = K.sum(K.expand_dims(weights, axis) * codes, axis=summed)
+    low, high = as_float(off, p), as_float(on, p)
+    return Mixture(lambda: [(1 - p, low), (p, high)], 2, call.dtype, lambda: low + p * (high - low))
+
+
+def take(ctx: Context, call: Call, table: Any, index: Any) -> Any:
+    """The expected entry: what each position would give, weighted."""
+    axis, batch = call.param("axis"), call.param("batch_dims")
+    if not isinstance(index, Soft) or axis is None:
+        return NotImplemented
+    entries = value_of(table)
+    size = entries.shape[axis]
+    weights, support = positions(index, size)
+    rank, rest = len(weights.shape) - 1, len(entries.shape) - axis - 1
+    if _is_position(index) and axis == 0 and rest and size == weights.shape[-1]:
+        mean = K.tensordot(weights, as_float(entries, weights), axes=[[-1], [0]])
+        return Real(mean, call.dtype)
+    found = call.native(entries, support)
+    if not rest and axis == batch:
+        value = Real(found, call.dtype) if isinstance(table, Soft) else found
+        return Index(weights, value, call.dtype)
+    lengths = K.shape(weights)
+    share = K.reshape(
+        weights, (*lengths[:batch], *(1,) * (axis - batch), *lengths[batch:], *(1,) * rest)
+    )
+    mean = K.sum(share * as_float(found, weights), axis=axis + rank - batch)
+    return Real(mean, call.dtype)
+
+
+def gather_nd(ctx: Context, call: Call, table: Any, indices: Any) -> Any:
+    """The expected entry at a position of several coordinates."""
+    columns = _columns(indices)
+    if columns is None:
+        return NotImplemented
+    place, weights = _spread_out(columns)
+    found = as_float(call.native(value_of(table), place), weights)
+    depth = len(weights.shape)
+    weights = K.reshape(weights, (*K.shape(weights), *(1,) * (len(found.shape) - depth)))
+    axes = tuple(range(_rank(columns), depth))
+    return Real(K.sum(weights * found, axis=axes), call.dtype)
+
+
+def scatter(ctx: Context, call: Call, indices: Any, updates: Any) -> Any:
+    """Each update goes to every position that its index may be, in shares."""
+    columns = _columns(indices)
+    if columns is None:
+        return NotImplemented
+    place, weights = _spread_out(columns)
+    values = as_float(value_of(updates), weights)
+    rank, depth = _rank(columns), len(weights.shape)
+    lengths = K.shape(values)
+    values = K.reshape(values, (*lengths[:rank], *(1,) * (depth - rank), *lengths[rank:]))
+    weights = K.reshape(weights, (*K.shape(weights), *(1,) * (len(lengths) - rank)))
+    return Real(call.native(place, weights * values), call.dtype)
+
+
+def segment_sum(ctx: Context, call: Call, data: Any, ids: Any) -> Any:
+    """Each entry goes to every segment that its id may be, in shares."""
+    if not isinstance(ids, Soft) or call.node.native != "UnsortedSegmentSum":
+        return NotImplemented
+    weights, support = positions(ids)
+    values = as_float(value_of(data), weights)
+    rank, lengths = len(weights.shape) - 1, K.shape(values)
+    values = K.reshape(values, (*lengths[:rank], 1, *lengths[rank:]))
+    weights = K.reshape(weights, (*K.shape(weights), *(1,) * (len(lengths) - rank)))
+    return Real(call.native(weights * values, support), call.dtype)
+
+
+def bincount(ctx: Context, call: Call, index: Any, counted: Any, size: Any) -> Any:
+    """Each position's bin gets its weight; how many bins there are stays hard."""
+    if not isinstance(index, Soft) or len(index.mean.shape) != 1:
+        return NotImplemented
+    shares, support = positions(index)
+    weights = value_of(counted)
+    if tuple(weights.shape) != (0,):
+        shares = shares * as_float(K.expand_dims(weights, -1), shares)
+    bins = K.cast(call.hard(2), "int32")
+    places = K.clip(support, 0, bins - 1)  # a neighbour outside is moved to the nearest bin
+    total = K.segment_sum(K.reshape(shares, (-1,)), K.reshape(places, (-1,)), num_segments=bins)
+    return Real(total, call.dtype)
+
+
+def in_top_k(ctx: Context, call: Call, values: Any, target: Any) -> Any:
+    """Whether fewer than k scores are larger than the target's."""
+    k = call.param("k")
+    if not isinstance(values, Soft) or isinstance(target, Soft) or k is None:
+        return NotImplemented
+    x = scores(values.mean, -1)
+    own = K.take_along_axis(x, K.expand_dims(K.cast(target, "int32"), -1), axis=-1)
+    d = x - own
+    larger = K.sum(ctx.step(d, spread(d)), axis=-1) - 0.5  # without the target against itself
+    return Prob(ctx.step(k - 0.5 - larger, 1.0))
+
+
+def stack(ctx: Context, call: Call, *parts: Any) -> Any:
+    """Values side by side: truths and numbers as they are, positions kept apart."""
+    axis = call.param("axis")
+    if any(isinstance(p, Soft) for p in parts) and "int" in call.dtype:
+        return Stacked(parts, axis, call.dtype)
+    return _joined(call, parts)
+
+
+def concat(ctx: Context, call: Call, *parts: Any) -> Any:
+    """Values one after the other; positions of one column each are kept apart."""
+    axis = call.param("axis")
+    rank = len(value_of(parts[0]).shape)
+    columns = all(value_of(p).shape[-1] == 1 for p in parts) and axis in (-1, rank - 1)
+    if columns and "int" in call.dtype:
+        return Stacked([_without_column(p) for p in parts], -1, call.dtype)
+    return _joined(call, parts)
+
+
+def _joined(call: Call, parts: Sequence[Any]) -> Any:
+    like = next(value_of(p) for p in parts if isinstance(p, Soft))
+    joined = call.native(*(as_float(value_of(p), like) for p in parts))
+    truths = all(isinstance(p, Prob) for p in parts) or call.dtype == "bool"
+    return Prob(joined, call.dtype) if truths else Real(joined, call.dtype)
+
+
+def positions(index: Any, size: int | None = None) -> tuple[Any, Any]:
+    """Weights and integer positions of an index of any soft kind, both one axis longer than it.
+
+    Args:
+        index: A soft value.
+        size: How many positions there are, if known; a neighbour outside is moved to the nearest.
+    """
+    if isinstance(index, Index):
+        support = K.cast(value_of(index.support), "int32")
+        return index.weights, K.broadcast_to(support, K.shape(index.weights))
+    atoms = atoms_of(_between(index) if isinstance(index, Real) else index)
+    shape = K.shape(index.mean)
+    weights = K.stack([K.broadcast_to(w, shape) for w, _ in atoms], axis=-1)
+    places = [K.broadcast_to(K.cast(value_of(v), "int32"), shape) for _, v in atoms]
+    support = K.stack(places, axis=-1)
+    return weights, support if size is None else K.clip(support, 0, size - 1)
+
+
+def _between(count: Real) -> Mixture:
+    """A count used as a position: the two integers around it, by how near it is to each."""
+    low = K.stop_gradient(K.floor(count.tensor))
+    share = count.tensor - low
+    return Mixture(lambda: [(1 - share, low), (share, low + 1)], 2, count.dtype)
+
+
+def _places(weights: Any, dtype: str) -> Any:
+    return K.cast(K.arange(K.shape(weights)[-1]), dtype)
+
+
+def _is_position(index: Any) -> bool:
+    return isinstance(index, Index) and index.is_position
+
+
+def _columns(indices: Any) -> list[Any] | None:
+    """The coordinates of positions, without the axis that joined them; None if all are hard."""
+    if isinstance(indices, Stacked) and indices.axis in (-1, len(indices.mean.shape) - 1):
+        return indices.parts
+    if isinstance(indices, Soft) and indices.mean.shape[-1] == 1:
+        return [_without_column(indices)]
+    return None
+
+
+def _without_column(value: Any) -> Any:
+    """A value of shape (..., 1) as one of shape (...)."""
+    if isinstance(value, Index):
+        support = value_of(value.support)
+        if len(support.shape) > 1:
+            support = K.squeeze(support, -2)
+        return Index(K.squeeze(value.weights, -2), support, value.dtype, value.is_position)
+    if isinstance(value, Soft):
+        weights, support = positions(value)
+        return Index(K.squeeze(weights, -2), K.squeeze(support, -2), value.dtype)
+    return K.squeeze(value, -1)
+
+
+def _rank(columns: Sequence[Any]) -> int:
+    return len(value_of(columns[0]).shape)
+
+
+def _spread_out(columns: Sequence[Any]) -> tuple[Any, Any]:
+    """Every position that coordinates may be, one more axis for each soft one, and its weight."""
+    soft = [c for c in columns if isinstance(c, Soft)]
+    rank, extra = _rank(columns), len(soft)
+    weights: Any = 1.0
+    placed = []
+    for column in columns:
+        if not isinstance(column, Soft):
+            lengths = K.shape(column)
+            placed.append(K.reshape(K.cast(column, "int32"), (*lengths, *(1,) * extra)))
+            continue
+        share, support = positions(column)
+        nth = soft.index(column)
+        lengths = K.shape(share)
+        shape = (*lengths[:rank], *(1,) * nth, lengths[rank], *(1,) * (extra - nth - 1))
+        weights = weights * K.reshape(share, shape)
+        placed.append(K.reshape(support, shape))
+    full = K.shape(weights)
+    return K.stack([K.broadcast_to(p, full) for p in placed], axis=-1), weights

@@ -1,0 +1,152 @@
+"""Elementwise operations on discrete soft values: act on each possible value, keep the chances.
+
+This is what makes rules compose. `|label - argmax(p)|` is the expectation of |label - k| under the
+weights of k, not |label - expected k|; a metric that is linear in the truth of a comparison stays
+linear in its probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from keras import ops as K
+
+from bevel.rules.context import Call, Context
+from bevel.soft import (
+    MAX_ATOMS,
+    Index,
+    Mixture,
+    Prob,
+    Real,
+    Rounded,
+    Soft,
+    Stacked,
+    as_float,
+    atoms_of,
+    chance,
+    combine,
+    value_of,
+)
+
+# Linear in each operand, so the expectation of the result is the result of the expectations.
+MULTILINEAR = frozenset({"add", "subtract", "multiply", "negative"})
+
+DISCRETE = (Prob, Mixture, Index, Rounded)
+
+MAX_JOINT = 4096
+
+
+def lift(ctx: Context, call: Call) -> Any:
+    """The result of an elementwise node some of whose operands are discrete."""
+    args = [Real(a.mean, a.dtype) if isinstance(a, Stacked) else a for a in call.inputs]
+    finite = [i for i, a in enumerate(args) if isinstance(a, Prob | Mixture | Rounded)]
+    if finite and call.dtype != "bool" and _is_multilinear(call):
+        if _joint_count(args) > MAX_ATOMS:
+            return Real(call.native(*call.args), call.dtype)
+        return Mixture(
+            lambda: atoms_of(_per_atom(ctx, call, args, finite[0])),
+            _joint_count(args),
+            call.dtype,
+            lambda: call.native(*call.args),
+        )
+    if finite:
+        return _per_atom(ctx, call, args, finite[0])
+    return _per_position(ctx, call, args)
+
+
+def _joint_count(args: Sequence[Any]) -> int:
+    """How many combinations of possible values there are."""
+    count = 1
+    for a in args:
+        count *= a.count if isinstance(a, Mixture) else 2 if isinstance(a, Prob | Rounded) else 1
+    return count
+
+
+def _is_multilinear(call: Call) -> bool:
+    """Whether the expectation of the result is the result of the expectations."""
+    if call.op == "divide":
+        return not isinstance(call.args[1], Soft)
+    soft = [id(a) for a in call.args if isinstance(a, Soft)]
+    return call.op in MULTILINEAR and len(set(soft)) == len(soft)
+
+
+def _per_atom(ctx: Context, call: Call, args: Sequence[Any], which: int) -> Any:
+    """Runs the node once for each possible value of one operand (wherever that operand stands)."""
+    operand = args[which]
+    results = []
+    for weight, value in atoms_of(operand):
+        chosen = [value if a is operand else a for a in args]
+        results.append((weight, ctx.apply(call.node, chosen)[0]))
+    return combine(results, call.dtype)
+
+
+def _per_position(ctx: Context, call: Call, args: Sequence[Any]) -> Any:
+    """Runs the node on the support of an index, with every other operand one axis longer."""
+    which = next(i for i, a in enumerate(args) if isinstance(a, Index))
+    index = args[which]
+    chosen = list(args)
+    for i, a in enumerate(args):
+        if not isinstance(a, Index):
+            chosen[i] = _longer(a)
+        elif a.weights is index.weights:  # computed from the same index: the two move together
+            chosen[i] = a.support
+        else:
+            return _joint(ctx, call, args, which, i)
+    return _gathered(ctx.apply(call.node, chosen)[0], index.weights, call.dtype)
+
+
+def _joint(ctx: Context, call: Call, args: Sequence[Any], first: int, second: int) -> Any:
+    """Two independent indices: every pair of positions, unless there are too many of them."""
+    a, b = args[first], args[second]
+    if call.op in ("equal", "not_equal") and a.is_position and b.is_position:
+        if a.weights.shape[-1] == b.weights.shape[-1]:
+            same = K.sum(a.weights * b.weights, axis=-1)
+            return Prob(same if call.op == "equal" else 1 - same)
+    sizes = (a.weights.shape[-1], b.weights.shape[-1])
+    if None in sizes or sizes[0] * sizes[1] > MAX_JOINT or len(args) > 2:
+        args = list(args)
+        args[second] = Real(b.mean, b.dtype)
+        return ctx.apply(call.node, args)[0]
+    chosen = list(args)
+    chosen[first] = _map_tensor(a.support, lambda t: K.expand_dims(t, -1))
+    chosen[second] = _map_tensor(b.support, lambda t: K.expand_dims(t, -2))
+    weights = K.expand_dims(a.weights, -1) * K.expand_dims(b.weights, -2)
+    pairs = sizes[0] * sizes[1]
+    result = ctx.apply(call.node, chosen)[0]
+    dtype = call.dtype
+    flat = [_merge(t, weights, pairs) for t in (weights, value_of(result))]
+    if isinstance(result, Prob):
+        return Prob(K.sum(flat[0] * flat[1], axis=-1))
+    if isinstance(result, Soft):
+        return _gathered(Real(flat[1], dtype), flat[0], dtype)
+    return _gathered(flat[1], flat[0], dtype)
+
+
+def _merge(tensor: Any, weights: Any, pairs: int) -> Any:
+    full = K.broadcast_to(tensor, K.shape(weights)) if _rank(tensor) < _rank(weights) else tensor
+    return K.reshape(full, (*K.shape(full)[:-2], pairs))
+
+
+def _gathered(result: Any, weights: Any, dtype: str) -> Any:
+    """Puts the weights of the last axis back to what an operation gave along it."""
+    if dtype == "bool" and isinstance(result, Soft):
+        return Prob(K.sum(weights * chance(result, like=weights), axis=-1))
+    if isinstance(result, Soft) and not isinstance(result, Real):
+        return Real(K.sum(weights * as_float(result.mean, weights), axis=-1), dtype)
+    return Index(weights, result, dtype)
+
+
+def _longer(value: Any) -> Any:
+    """An operand with one more axis at the end, to broadcast against a support."""
+    if isinstance(value, Real):
+        return Real(K.expand_dims(value.tensor, -1), value.dtype, value.origin)
+    return K.expand_dims(value, -1) if _rank(value) else value
+
+
+def _map_tensor(value: Any, fn: Any) -> Any:
+    return Real(fn(value.tensor), value.dtype) if isinstance(value, Real) else fn(value)
+
+
+def _rank(value: Any) -> int:
+    return len(value.shape)

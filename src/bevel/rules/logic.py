@@ -1,0 +1,117 @@
+"""Rules for truth values: chances of independent events, and choices blended by them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops as K
+
+from bevel import ops
+from bevel.rules.context import Call, Context
+from bevel.soft import Index, Prob, Real, Soft, combine, value_of
+
+_BINARY = {
+    "logical_and": ops.logical_and,
+    "logical_or": ops.logical_or,
+    "logical_xor": ops.logical_xor,
+}
+
+
+def identity(ctx: Context, call: Call, x: Any) -> Any:
+    """A copy is of the same kind."""
+    return x
+
+
+def binary(ctx: Context, call: Call, x: Any, y: Any) -> Any:
+    """and = pq, or = p + q - pq, xor = p + q - 2pq."""
+    if any(isinstance(v, Prob) for v in (x, y)):
+        x, y = (as_prob(v) for v in (x, y))
+    soft = [v for v in (x, y) if isinstance(v, Prob)]
+    if len(soft) < sum(isinstance(v, Soft) for v in (x, y)):
+        return NotImplemented
+    like = K.dtype(soft[0].p)
+    p, q = (v.p if isinstance(v, Prob) else K.cast(v, like) for v in (x, y))
+    exact = None
+    if any(v.exact for v in soft):
+        exact = lambda: call.native(_hard(x), _hard(y))  # noqa: E731
+    return Prob(_BINARY[call.op](p, q), exact=exact)
+
+
+def negation(ctx: Context, call: Call, x: Any) -> Any:
+    """not = 1 - p."""
+    if not isinstance(x, Prob):
+        return NotImplemented
+    exact = (lambda: call.native(_hard(x))) if x.exact else None
+    return Prob(1 - x.p, exact=exact)
+
+
+def every(ctx: Context, call: Call, x: Any) -> Any:
+    """all = product of the chances; the smallest of 0-1 numbers is the same thing."""
+    return _reduced(ops.all, call, x)
+
+
+def some(ctx: Context, call: Call, x: Any) -> Any:
+    """any = 1 - product of (1 - p); the largest of 0-1 numbers is the same thing."""
+    return _reduced(ops.any, call, x)
+
+
+def where(ctx: Context, call: Call, condition: Any, x: Any, y: Any) -> Any:
+    """p x + (1 - p) y, where what is infinite or NaN on the side not taken does not count."""
+    if call.param("rows") and isinstance(condition, Prob):
+        condition = Prob(_as_rows(condition.p, value_of(x)), "bool", condition.exact)
+    if not isinstance(condition, Soft):
+        return _chosen(ctx, call, condition, x, y)
+    if not isinstance(condition, Prob):
+        return NotImplemented
+    if condition.exact is not None:
+        return _chosen(ctx, call, condition.exact(), x, y)
+    return blend(condition.p, x, y, call.dtype)
+
+
+def blend(p: Any, x: Any, y: Any, dtype: str) -> Soft:
+    """One of two values of any kind, the first with chance p."""
+    if dtype == "bool":
+        like = K.dtype(p)
+        return Prob(ops.where(p, *(K.cast(value_of(v), like) for v in (x, y))))
+    like = K.dtype(p) if "float" not in dtype else dtype
+    return combine(
+        [(p, x), (1 - p, y)],
+        dtype,
+        lambda: ops.where(p, *(K.cast(value_of(v), like) for v in (x, y))),
+    )
+
+
+def _chosen(ctx: Context, call: Call, condition: Any, x: Any, y: Any) -> Any:
+    """A hard choice between soft values."""
+    dtype = call.dtype
+    if dtype == "bool":
+        like = next(v.p for v in (x, y) if isinstance(v, Prob))
+        return Prob(call.native(condition, *(K.cast(value_of(v), K.dtype(like)) for v in (x, y))))
+    if all(not isinstance(v, Soft) or isinstance(v, Real) for v in (x, y)):
+        origin = next((v.origin for v in (x, y) if isinstance(v, Real)), None)
+        return Real(call.native(condition, x, y), dtype, origin)
+    return NotImplemented
+
+
+def _reduced(reduce: Any, call: Call, x: Any) -> Any:
+    x = as_prob(x)
+    if not isinstance(x, Prob):
+        return NotImplemented
+    axis = call.param("axis")
+    return Prob(reduce(x.p, axis=axis, keepdims=call.param("keepdims")), x.dtype)
+
+
+def _as_rows(p: Any, x: Any) -> Any:
+    """A vector that picks rows, made to broadcast against the rows."""
+    return K.reshape(p, (-1,) + (1,) * (len(x.shape) - 1))
+
+
+def as_prob(value: Any) -> Any:
+    """A truth that depends on a soft index, without the memory of which index it was."""
+    if isinstance(value, Index) and value.dtype == "bool":
+        return Prob(value.mean)
+    return value
+
+
+def _hard(value: Any) -> Any:
+    return value.hard() if isinstance(value, Prob) else value

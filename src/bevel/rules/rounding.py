@@ -1,0 +1,107 @@
+"""Rules for numbers that become integers, truths that become numbers, and signs.
+
+Rounding keeps the real that was rounded (`Rounded`), so that a comparison can look at it on its own
+scale; whoever only adds it up gets the soft staircase of `bevel.ops.floor`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops as K
+
+from bevel.rules.context import Call, Context, origin_of, spread
+from bevel.soft import Index, Mixture, Prob, Real, Rounded, Soft
+
+
+def sign(ctx: Context, call: Call, x: Any) -> Any:
+    """The sign is 1 with chance p and -1 with chance 1 - p."""
+    if not isinstance(x, Real):
+        return NotImplemented
+    p = ctx.step(x.tensor, spread(x.tensor, x))
+    one = K.convert_to_tensor(1, dtype=x.dtype)
+    return Mixture(lambda: [(1 - p, -one), (p, one)], 2, x.dtype, lambda: 2 * p - 1)
+
+
+def floor(ctx: Context, call: Call, x: Any) -> Any:
+    """floor(x)."""
+    return _rounded(ctx, call, x, lambda t: t)
+
+
+def round_half(ctx: Context, call: Call, x: Any) -> Any:
+    """round(x) = floor(x + 1/2), but at ties."""
+    return _rounded(ctx, call, x, lambda t: t + 0.5)
+
+
+def ceil(ctx: Context, call: Call, x: Any) -> Any:
+    """ceil(x) = floor(x + 1), but at integers."""
+    return _rounded(ctx, call, x, lambda t: t + 1)
+
+
+def floor_divide(ctx: Context, call: Call, x: Any, y: Any) -> Any:
+    """x // y = floor(x / y)."""
+    if not all(isinstance(v, Real) or not isinstance(v, Soft) for v in (x, y)):
+        return NotImplemented
+    a, b = (v.tensor if isinstance(v, Real) else v for v in (x, y))
+    like = a if isinstance(x, Real) else b
+    quotient = K.cast(a, K.dtype(like)) / K.cast(b, K.dtype(like))
+    return Rounded(quotient, call.dtype, ctx.nearest)
+
+
+def astype(ctx: Context, call: Call, x: Any) -> Any:
+    """A cast keeps what a value is: a truth stays a truth as 0 and 1, an index an index."""
+    dtype = call.dtype
+    if "complex" in dtype:
+        return Real(call.native(x), dtype) if isinstance(x, Soft) else NotImplemented
+    if dtype == "bool":
+        return _truth(ctx, call, x)
+    if isinstance(x, Prob):
+        return Prob(_in_float(x.p, dtype), dtype, x.exact)
+    if isinstance(x, Rounded):
+        return Rounded(_in_float(x.u, dtype), dtype, ctx.nearest, x.origin)
+    if isinstance(x, Index) and not isinstance(x.support, Soft):
+        support = call.native(x.support)
+        return Index(_in_float(x.weights, dtype), support, dtype, x.is_position)
+    if isinstance(x, Real):
+        if "int" in dtype and not x.is_count:
+            return _truncated(ctx, x, dtype)
+        return Real(_in_float(x.tensor, dtype), dtype, x.origin)
+    return NotImplemented
+
+
+def _truth(ctx: Context, call: Call, x: Any) -> Any:
+    """Whether a number is not 0."""
+    if isinstance(x, Prob):
+        return Prob(x.p, "bool", x.exact)
+    if isinstance(x, Real) and x.is_count:
+        return Prob(ctx.step(K.abs(x.tensor) - 0.5, spread(x.tensor, x)))
+    if isinstance(x, Real):
+        return Prob(
+            1 - ctx.bump(x.tensor, spread(x.tensor, x)),
+            exact=lambda: call.native(x),
+        )
+    return NotImplemented
+
+
+def _truncated(ctx: Context, x: Real, dtype: str) -> Rounded:
+    """A cast to an integer: floor above 0, ceil below, with no step at 0 itself."""
+    t = x.tensor
+    u = K.where(t >= 0, K.maximum(t, 0.5 * K.ones_like(t)), K.minimum(t + 1, 0.5 * K.ones_like(t)))
+    return Rounded(_far_from_zero(t, u), dtype, ctx.nearest, x.origin)
+
+
+def _far_from_zero(t: Any, u: Any) -> Any:
+    """Lets the gradient through where `u` is held: a comparison looks further than one cell."""
+    held = K.logical_and(t > -0.5, t < 0.5)
+    return K.where(held, t - K.stop_gradient(t) + u, u)
+
+
+def _rounded(ctx: Context, call: Call, x: Any, shift: Any) -> Any:
+    if not isinstance(x, Real):
+        return NotImplemented
+    return Rounded(shift(x.tensor), call.dtype, ctx.nearest, origin_of(x))
+
+
+def _in_float(tensor: Any, dtype: str) -> Any:
+    """A soft value follows a cast between floats; a cast to integers leaves it a float."""
+    return K.cast(tensor, dtype) if "float" in dtype else tensor

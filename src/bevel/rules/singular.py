@@ -1,0 +1,69 @@
+"""Rules for functions with an infinite or undefined derivative at a point: there it counts as 0.
+
+The value stays what it was; only where the derivative does not exist does no gradient flow. This
+cures sqrt and norm at 0, log and division at 0, and the `where` trap: a branch that is not taken
+computes 0 * infinity on its way back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops as K
+
+from bevel.rules.context import Call, Context
+from bevel.soft import Real, Soft, value_of
+
+# Where the derivative fails, and the operand it is to be kept away from.
+_BAD: dict[str, Callable[..., Any]] = {
+    "sqrt": lambda x: x <= 0,
+    "rsqrt": lambda x: x <= 0,
+    "log": lambda x: x <= 0,
+    "log1p": lambda x: x <= -1,
+    "reciprocal": lambda x: x == 0,
+    "acos": lambda x: K.abs(x) >= 1,
+    "asin": lambda x: K.abs(x) >= 1,
+    "atanh": lambda x: K.abs(x) >= 1,
+    "acosh": lambda x: x <= 1,
+}
+_SAFE = {"acos": 0.0, "asin": 0.0, "atanh": 0.0, "acosh": 2.0}
+
+
+def unary(ctx: Context, call: Call, x: Any) -> Any:
+    """f(x), with no gradient at a point where f' is infinite or undefined."""
+    if not isinstance(x, Real):
+        return NotImplemented
+    bad = _BAD[call.op](x.tensor)
+    safe = K.where(bad, K.full_like(x.tensor, _SAFE.get(call.op, 1.0)), x.tensor)
+    return _kept(call, bad, safe)
+
+
+def divide(ctx: Context, call: Call, x: Any, y: Any) -> Any:
+    """x / y, with no gradient where y is 0."""
+    if not isinstance(y, Real) or (isinstance(x, Soft) and not isinstance(x, Real)):
+        return NotImplemented
+    bad = y.tensor == 0
+    return _kept(call, bad, x, K.where(bad, K.ones_like(y.tensor), y.tensor))
+
+
+def power(ctx: Context, call: Call, x: Any, y: Any) -> Any:
+    """x ** y, with no gradient where x is 0 and y below 1."""
+    if not isinstance(x, Real) or isinstance(y, Soft):
+        return NotImplemented
+    bad = K.logical_and(x.tensor == 0, y < 1)
+    return _kept(call, bad, K.where(bad, K.ones_like(x.tensor), x.tensor), y)
+
+
+def angle(ctx: Context, call: Call, y: Any, x: Any) -> Any:
+    """atan2(y, x), with no gradient at the origin."""
+    if not all(isinstance(v, Real) or not isinstance(v, Soft) for v in (x, y)):
+        return NotImplemented
+    bad = K.logical_and(value_of(x) == 0, value_of(y) == 0)
+    return _kept(call, bad, y, K.where(bad, K.ones_like(value_of(x)), value_of(x)))
+
+
+def _kept(call: Call, bad: Any, *safe: Any) -> Real:
+    """The function at safe operands; where they were bad, its true value without a gradient."""
+    value = K.stop_gradient(call.native(*call.args))
+    return Real(K.where(bad, value, call.native(*safe)), call.dtype)

@@ -1,0 +1,98 @@
+"""Rules for operations that move elements: whatever a soft value holds is moved the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from keras import ops as K
+
+from bevel.program import Node
+from bevel.rules.context import Call
+from bevel.soft import Index, Mixture, Prob, Real, Rounded, Soft, Stacked, value_of
+
+# The operand that is moved, where it is not the first one.
+_MOVED = {"Split": 1}
+
+# Operations that put constants beside the elements.
+_FILLING = frozenset({"Pad", "PadV2"})
+
+
+def move(call: Call) -> Any:
+    """The results of a structural node on a soft value; NotImplemented where a position is soft."""
+    which = _MOVED.get(call.node.native, 0)
+    value = call.inputs[which]
+    if any(isinstance(a, Soft) for i, a in enumerate(call.inputs) if i != which):
+        return NotImplemented
+    if isinstance(value, Rounded) and call.node.native in _FILLING:
+        value = value.mixture
+    if isinstance(value, Stacked):
+        value = Real(value.mean, value.dtype)
+
+    def native(tensor: Any) -> list[Any]:
+        operands = list(call.inputs)
+        operands[which] = tensor
+        return call.run(call.node, operands)
+
+    return _moved(value, native, call.node)
+
+
+def _moved(value: Any, native: Callable[[Any], list[Any]], node: Node) -> list[Any]:
+    dtypes = [v.dtype for v in node.outputs]
+    if isinstance(value, Prob):
+        truths = native(value.exact()) if value.exact else [None] * len(dtypes)
+        return [
+            Prob(p, d, None if t is None else lambda t=t: t)
+            for p, d, t in zip(native(value.p), dtypes, truths, strict=True)
+        ]
+    if isinstance(value, Rounded):
+        origin = _origin(value.u, value.origin)
+        return [
+            Rounded(u, d, value._nearest, origin)
+            for u, d in zip(native(value.u), dtypes, strict=True)
+        ]
+    if isinstance(value, Real):
+        origin = _origin(value.tensor, value.origin)
+        return [Real(t, d, origin) for t, d in zip(native(value.tensor), dtypes, strict=True)]
+    if isinstance(value, Mixture):
+        return _moved_mixture(value, native, dtypes)
+    return [_moved_index(value, native, n, d) for n, d in enumerate(dtypes)]
+
+
+def _origin(tensor: Any, origin: Any) -> Any:
+    """The larger of what a value was cut from; a list of tensors has no spread."""
+    return tensor if origin is None and "variant" not in str(tensor.dtype) else origin
+
+
+def _moved_mixture(
+    value: Mixture, native: Callable[[Any], list[Any]], dtypes: list[str]
+) -> list[Any]:
+    """Chances and values are moved alike, once both have the full shape."""
+
+    def atoms(n: int) -> list[tuple[Any, Any]]:
+        shape = K.shape(value.mean)
+        moved = []
+        for weight, possible in value.atoms:
+            w = native(K.broadcast_to(weight, shape))[n]
+            v = native(K.broadcast_to(value_of(possible), shape))[n]
+            moved.append((w, Real(v, dtypes[n]) if isinstance(possible, Soft) else v))
+        return moved
+
+    return [
+        Mixture(lambda n=n: atoms(n), value.count, d, lambda n=n: native(value.mean)[n])
+        for n, d in enumerate(dtypes)
+    ]
+
+
+def _moved_index(value: Index, native: Callable[[Any], list[Any]], n: int, dtype: str) -> Index:
+    """The last axis, which the user's program does not have, stays last."""
+
+    def along(tensor: Any) -> Any:
+        first = K.vectorized_map(lambda t: native(t)[n], K.moveaxis(tensor, -1, 0))
+        return K.moveaxis(first, 0, -1)
+
+    support = value.support
+    if len(value_of(support).shape) > 1:
+        moved = along(K.broadcast_to(value_of(support), K.shape(value.weights)))
+        support = Real(moved, dtype) if isinstance(support, Soft) else moved
+    return Index(along(value.weights), support, dtype, value.is_position)

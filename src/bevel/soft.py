@@ -1,0 +1,272 @@
+"""What an operand can be while a program is relaxed: a plain tensor, or one of these soft values.
+
+A plain tensor does not depend on what is trained. A soft value does, and stands for something that
+the user's program computes hard:
+
+    Real      a float that varies smoothly, or a count: an integer known by its expectation
+    Prob      a bool, or a bool turned into 0 and 1, by the chance that it is true
+    Mixture   a number that is one of a few values, each with a chance (a sign, a branch, a
+    rounding) Index     an integer that picks one of n, as weights over n on one more axis at the
+    end Rounded   a number rounded to an integer, not yet looked at
+    Stacked   several of these put side by side on one axis
+
+Elementwise operations act on each possible value; sums and everything else take the expectation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from keras import ops as K
+
+MAX_ATOMS = 8
+
+
+class Soft:
+    """A value that depends on what is trained. `dtype` is the one the user's program gave it."""
+
+    dtype: str
+
+    @cached_property
+    def mean(self) -> Any:
+        """The expectation, a float tensor of the value's shape."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class Real(Soft):
+    """A float, or an integer count known by its expectation.
+
+    Attributes:
+        tensor: The value, floating-point (a variant for a list of tensors inside a loop).
+        dtype: As in the user's program.
+        origin: The larger tensor it was cut from, whose spread a single number has not.
+    """
+
+    tensor: Any
+    dtype: str
+    origin: Any = None
+
+    @property
+    def mean(self) -> Any:
+        return self.tensor
+
+    @property
+    def is_count(self) -> bool:
+        """Whether the user's program holds an integer here."""
+        return "int" in self.dtype
+
+
+class Mixture(Soft):
+    """One of a few values: pairs of a chance and a value (a tensor, or a `Real` that varies
+    itself).
+
+    Chances and expectation are computed when asked for: a sum needs one, a square the others.
+    """
+
+    def __init__(
+        self,
+        atoms: Callable[[], list[tuple[Any, Any]]],
+        count: int,
+        dtype: str,
+        mean: Callable[[], Any] | None = None,
+    ) -> None:
+        self._make_atoms = atoms
+        self._make_mean = mean
+        self.count = count
+        self.dtype = dtype
+
+    @cached_property
+    def atoms(self) -> list[tuple[Any, Any]]:
+        return self._make_atoms()
+
+    @cached_property
+    def mean(self) -> Any:
+        if self._make_mean is not None:
+            return self._make_mean()
+        return expectation([(w, value_of(v)) for w, v in self.atoms])
+
+
+class Prob(Soft):
+    """A truth value by its chance, or a 0 and 1 made from it.
+
+    Attributes:
+        p: The chance, a float tensor.
+        exact: Gives the hard truth, for an event that almost never happens (two floats being
+        equal):
+            whoever branches on it takes the hard truth.
+    """
+
+    def __init__(self, p: Any, dtype: str = "bool", exact: Callable[[], Any] | None = None) -> None:
+        self.p = p
+        self.dtype = dtype
+        self.exact = exact
+
+    @property
+    def mean(self) -> Any:
+        return self.p
+
+    @cached_property
+    def atoms(self) -> list[tuple[Any, Any]]:
+        no, yes = (K.convert_to_tensor(v, dtype=self.dtype) for v in (False, True))
+        return [(1 - self.p, no), (self.p, yes)]
+
+    def hard(self) -> Any:
+        """The truth itself."""
+        return self.exact() if self.exact else self.p > 0.5
+
+
+class Index(Soft):
+    """An integer (or what was computed from it) that is one of n values.
+
+    Attributes:
+        weights: Chances, shape of the value + (n,).
+        support: The n values, shape (n,) or the value's + (n,): a tensor, or a `Real`.
+        is_position: Whether the support is 0 ... n-1 itself.
+    """
+
+    def __init__(
+        self,
+        weights: Any,
+        support: Any,
+        dtype: str,
+        is_position: bool = False,
+        mean: Callable[[], Any] | None = None,
+    ) -> None:
+        self.weights = weights
+        self.support = support
+        self.dtype = dtype
+        self.is_position = is_position
+        self._make_mean = mean
+
+    @cached_property
+    def mean(self) -> Any:
+        if self._make_mean is not None:
+            return self._make_mean()
+        return K.sum(self.weights * as_float(value_of(self.support), self.weights), axis=-1)
+
+
+class Rounded(Soft):
+    """floor(u) of a real u, kept so that it can be compared on u's own scale.
+
+    Attributes:
+        u: A float tensor.
+        origin: The larger tensor that u was cut from, if any.
+    """
+
+    def __init__(
+        self, u: Any, dtype: str, nearest: Callable[[Any], Any], origin: Any = None
+    ) -> None:
+        self.u = u
+        self.dtype = dtype
+        self.origin = origin
+        self._nearest = nearest
+
+    @cached_property
+    def _step(self) -> tuple[Any, Any]:
+        return self._nearest(self.u)
+
+    @cached_property
+    def mean(self) -> Any:
+        k, p = self._step
+        return k - 1 + p
+
+    @property
+    def mixture(self) -> Mixture:
+        """The two integers that u is nearest to, with their chances."""
+        k, p = self._step
+        low, high = (K.cast(v, self.dtype) for v in (k - 1, k))
+        return Mixture(lambda: [(1 - p, low), (p, high)], 2, self.dtype, lambda: self.mean)
+
+
+class Stacked(Soft):
+    """Values side by side on one axis; an operation that takes positions takes them apart."""
+
+    def __init__(self, parts: Sequence[Any], axis: int, dtype: str) -> None:
+        self.parts = list(parts)
+        self.axis = axis
+        self.dtype = dtype
+
+    @cached_property
+    def mean(self) -> Any:
+        floats = [value_of(p) for p in self.parts if isinstance(p, Soft)]
+        return K.stack([as_float(value_of(p), floats[0]) for p in self.parts], axis=self.axis)
+
+
+def value_of(value: Any) -> Any:
+    """The expectation of a soft value, a plain tensor itself."""
+    return value.mean if isinstance(value, Soft) else value
+
+
+def as_float(value: Any, like: Any) -> Any:
+    """A tensor in the float dtype of another one."""
+    return K.cast(value, K.dtype(like) if "float" in K.dtype(like) else "float32")
+
+
+def atoms_of(value: Prob | Mixture | Rounded) -> list[tuple[Any, Any]]:
+    """Chances and values of anything that is one of a few values."""
+    return value.mixture.atoms if isinstance(value, Rounded) else value.atoms
+
+
+def expectation(atoms: Sequence[tuple[Any, Any]]) -> Any:
+    """The sum of chance times value, where a value that is not finite counts only if it is
+    likeliest.
+
+    A branch that is not taken may be infinite or NaN; it is replaced by the likeliest value, so
+    that it reaches neither the result nor a gradient.
+    """
+    weights = [w for w, _ in atoms]
+    values = [as_float(v, w) for w, v in atoms]
+    likeliest, best = values[0], weights[0]
+    for weight, value in zip(weights[1:], values[1:], strict=True):
+        tied = K.logical_and(weight == best, K.logical_not(K.isfinite(likeliest)))
+        likeliest = K.where(K.logical_or(weight > best, tied), value, likeliest)
+        best = K.maximum(best, weight)
+    total = 0.0
+    for weight, value in zip(weights, values, strict=True):
+        total = total + weight * K.where(K.isfinite(value), value, likeliest)
+    return total
+
+
+def combine(results: Sequence[tuple[Any, Any]], dtype: str, mean: Any = None) -> Soft:
+    """One value out of what an operation gave for each possible value of an operand.
+
+    Args:
+        results: Chances, and what was given.
+        dtype: The dtype in the user's program.
+        mean: Gives the expectation, where there is a better way than to sum over the values.
+    """
+    if dtype == "bool":
+        return Prob(sum(w * chance(r, like=w) for w, r in results))
+    mean = mean or (lambda: expectation([(w, value_of(r)) for w, r in results]))
+    count = sum(_count(r) for _, r in results)
+    if count > MAX_ATOMS:
+        return Real(mean(), dtype)
+    return Mixture(lambda: _flat(results, dtype), count, dtype, mean)
+
+
+def _count(result: Any) -> int:
+    """How many possible values a value adds to those of a mixture."""
+    if isinstance(result, Mixture):
+        return result.count
+    return 2 if isinstance(result, Prob | Rounded) else 1
+
+
+def _flat(results: Sequence[tuple[Any, Any]], dtype: str) -> list[tuple[Any, Any]]:
+    flat: list[tuple[Any, Any]] = []
+    for weight, result in results:
+        if isinstance(result, Prob | Mixture | Rounded):
+            flat.extend((weight * w, v) for w, v in atoms_of(result))
+        elif isinstance(result, Soft) and not isinstance(result, Real):
+            flat.append((weight, Real(result.mean, dtype)))
+        else:
+            flat.append((weight, result))
+    return flat
+
+
+def chance(truth: Any, like: Any) -> Any:
+    """The chance of a truth value, hard or soft, as a float tensor."""
+    return truth.p if isinstance(truth, Prob) else as_float(value_of(truth), like)

@@ -1,0 +1,57 @@
+"""The contract of the soft primitives once more, on the backends that this process does not run.
+
+Keras chooses its backend once, so each runs in a process of its own. JAX takes minutes for what the
+others do in seconds, one small operation at a time. So by default it runs one row of each family,
+in the dtype that Keras does not keep there by itself; all of it runs with the slow tests.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .gradients import BACKEND, installed
+
+EVERY_DTYPE = "float16,bfloat16,float32,float64"
+FAMILIES = "step or equal or round or relu or max or logic_against"
+ONE_OF_EACH = f"({FAMILIES}) and not (greater or less or not_equal)"
+
+
+@pytest.mark.parametrize(
+    ("backend", "dtypes", "selected"),
+    [
+        ("torch", EVERY_DTYPE, ""),
+        ("jax", "float64", ONE_OF_EACH),
+        pytest.param("jax", EVERY_DTYPE, "", marks=pytest.mark.slow),
+        pytest.param("tensorflow", EVERY_DTYPE, "", marks=pytest.mark.slow),
+    ],
+    ids=["torch", "jax", "jax-complete", "tensorflow"],
+)
+def test_the_same_on_another_backend(backend: str, dtypes: str, selected: str) -> None:
+    if backend == BACKEND:
+        pytest.skip("runs in this process")
+    if not installed(backend):
+        pytest.skip(f"{backend} is not installed")
+    table = Path(__file__).with_name("test_ops.py")
+    environment = {
+        "KERAS_BACKEND": backend,
+        "BEVEL_DTYPES": dtypes,
+        "JAX_ENABLE_X64": "1",
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+    }
+    options = ["-q", "-o", "addopts=", "-p", "no:cacheprovider", "-k", selected]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, str(table)],
+        cwd=table.parents[2],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
+    assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
+    passed = re.search(r"(\d+) passed", run.stdout)
+    assert passed
+    assert int(passed[1]) > 150

@@ -1,0 +1,221 @@
+"""Rules one by one: what an operation gives on each kind of soft value, and how kinds compose."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import ops as K
+
+from bevel.relaxation import relax
+from bevel.rules import ELEMENTWISE, GUARDS, LOOK_UPS, RULES
+from bevel.vocabulary import NATURES, NOT_RELAXED, VOCABULARY
+
+RNG = np.random.default_rng(5)
+LABELS = np.array([0, 1, 0, 1, 1, 0], "float32")
+CHANCES = np.array([0.2, 0.7, 0.6, 0.4, 0.9, 0.1], "float32")
+ROWS = np.eye(3, dtype="float32")[[0, 1, 2, 1, 0]]
+SHARES = RNG.dirichlet(np.ones(3), 5).astype("float32")
+SCORES = RNG.normal(size=8).astype("float32")
+
+
+def value_and_gradient(fn, y_true, y_pred, **settings):
+    p = tf.constant(y_pred)
+    relaxed = relax(fn, **settings)
+    with tf.GradientTape() as tape:
+        tape.watch(p)
+        value = relaxed(tf.constant(y_true), p)
+    return value.numpy(), tape.gradient(value, p).numpy()
+
+
+def test_the_table_speaks_the_vocabulary():
+    assert set(RULES) <= set(VOCABULARY)
+    assert set(VOCABULARY) >= ELEMENTWISE | GUARDS | LOOK_UPS
+    assert set(VOCABULARY.values()) <= set(NATURES)
+
+
+def test_what_is_said_not_to_be_relaxed_has_no_rule():
+    assert not set(NOT_RELAXED) & set(RULES)
+
+
+# Each function, and where its soft value must equal its hard one as the temperature falls.
+HARD_LIMITS = {
+    "power-at-zero": lambda y, p: tf.nn.relu(p - 0.2) ** 2,
+    "squeeze": lambda y, p: tf.squeeze(tf.reshape(p, (1, 6, 1)) > 0.5, -1)[0],
+    "hard-mask": lambda y, p: tf.boolean_mask(p, y > 0.5) > 0.5,
+    "hard-gather": lambda y, p: tf.gather(p > 0.5, [5, 0, 0]),
+    "gather-nd": lambda y, p: tf.gather_nd(p > 0.5, [[1], [3]]),
+    "segments": lambda y, p: tf.math.segment_sum(tf.cast(p > 0.5, "float32"), [0, 0, 1, 1, 2, 2]),
+    "scattered": lambda y, p: tf.scatter_nd([[1], [0]], tf.cast(p[:2] > 0.5, "float32"), [3]),
+    "confusion": lambda y, p: tf.math.confusion_matrix(y, tf.cast(p > 0.5, "int32"), 2),
+    "one-hot-depth": lambda y, p: tf.one_hot(
+        tf.argmax(tf.reshape(p, (2, 3)), 1), tf.shape(p)[0] // 2
+    ),
+    "one-hot-axis": lambda y, p: tf.one_hot(tf.argmax(tf.reshape(p, (2, 3)), 1), 4, axis=0),
+    "one-hot-values": lambda y, p: tf.one_hot(
+        tf.argmax(tf.reshape(p, (2, 3)), 1), 3, on_value=5.0, off_value=-1.0
+    ),
+    "index-arithmetic": lambda y, p: 2 * tf.argmax(tf.reshape(p, (2, 3)), 1) % 3,
+    "two-indices": lambda y, p: tf.equal(
+        tf.argmax(tf.reshape(p, (2, 3)), 1), tf.argmin(tf.reshape(p, (2, 3)), 1)
+    ),
+    "index-distance": lambda y, p: tf.abs(
+        tf.argmax(tf.reshape(p, (2, 3)), 1) - tf.argmin(tf.reshape(p, (2, 3)), 1)
+    ),
+    "table": lambda y, p: tf.gather(
+        tf.constant([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), tf.argmax(tf.reshape(p, (2, 3)), 1)
+    ),
+    "batched-table": lambda y, p: tf.gather(
+        tf.reshape(y, (2, 3)), tf.argmax(tf.reshape(p, (2, 3)), 1), batch_dims=1
+    ),
+    "count-as-index": lambda y, p: tf.gather(
+        tf.constant([0.0, 1.0, 4.0, 9.0, 16.0, 25.0, 36.0]),
+        tf.reduce_sum(tf.cast(p > 0.5, "int32")),
+    ),
+    "stacked": lambda y, p: tf.stack([p > 0.5, p > 0.3], 1),
+    "concat": lambda y, p: tf.concat([tf.sign(p - 0.5), y], 0),
+    "reversed": lambda y, p: tf.reverse(tf.sign(p - 0.5), [0]),
+    "transposed-index": lambda y, p: tf.transpose(tf.argmax(tf.reshape(p, (1, 3, 2)), 2)),
+    "all-any": lambda y, p: tf.reduce_all(p > 0.05) & ~tf.reduce_any(p > 0.95),
+    "xor": lambda y, p: tf.math.logical_xor(p > 0.5, y > 0.5),
+    "max-of-truths": lambda y, p: tf.reduce_max(tf.cast(p > 0.5, "float32")),
+    "floor": lambda y, p: tf.floor(7 * p),
+    "ceil": lambda y, p: tf.math.ceil(7 * p - 3),
+    "round": lambda y, p: tf.round(7 * p - 3),
+    "truncated": lambda y, p: tf.cast(7 * p - 3, "int32"),
+    "floor-divide": lambda y, p: (7 * p - 3) // 2,
+    "rounded-equal": lambda y, p: tf.equal(tf.round(3 * p), 2.0),
+    "rounded-order": lambda y, p: tf.floor(7 * p - 3) >= 1.0,
+    "count-order": lambda y, p: tf.reduce_sum(tf.cast(p > 0.5, "int32")) >= 3,
+    "count-equal": lambda y, p: tf.equal(tf.reduce_sum(tf.cast(p > 0.5, "int32")), 3),
+    "to-bool": lambda y, p: tf.cast(tf.cast(p > 0.5, "int32"), "bool"),
+    "nested-where": lambda y, p: tf.where(p < 0.3, 0.0, tf.where(p > 0.65, 1.0, 0.5)) ** 2,
+    "row-where": lambda y, p: tf.where((p > 0.5)[:, None], tf.ones((6, 2)), tf.zeros((6, 2))),
+    "case": lambda y, p: tf.case([(tf.reduce_mean(p) > 0.9, lambda: 1.0)], lambda: 2.0),
+    "argsort": lambda y, p: tf.argsort(p),
+    "ranks": lambda y, p: tf.argsort(tf.argsort(p)),
+    "top-k": lambda y, p: tf.math.top_k(p, 2).indices,
+    "in-top-k": lambda y, p: tf.math.in_top_k([0, 2], tf.reshape(p, (2, 3)), 1),
+    "complex": lambda y, p: tf.math.real(tf.cast(p > 0.5, "complex64")),
+    "keras-argmax": lambda y, p: K.argmax(K.reshape(p, (2, 3)), axis=-1),
+    "keras-floor": lambda y, p: K.floor(K.multiply(p, 4)),
+}
+
+
+@pytest.mark.parametrize("name", HARD_LIMITS)
+def test_the_hard_limit(name):
+    fn = HARD_LIMITS[name]
+    hard = np.asarray(tf.function(fn)(tf.constant(LABELS), tf.constant(CHANCES)), "float64")
+    soft = np.asarray(relax(fn, temperature=1e-5)(LABELS, CHANCES), "float64")
+    assert soft.shape == hard.shape
+    np.testing.assert_allclose(soft, hard, atol=2e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HARD_LIMITS)
+def test_gradients_are_finite(name):
+    def total(y_true, y_pred):
+        return tf.reduce_sum(tf.cast(HARD_LIMITS[name](y_true, y_pred), "float32") * 1.5)
+
+    value, gradient = value_and_gradient(total, LABELS, CHANCES)
+    assert np.isfinite(value)
+    assert np.all(np.isfinite(gradient))
+
+
+# How kinds compose.
+
+
+def test_what_is_computed_from_one_index_moves_with_it():
+    def wrapped(y_true, y_pred):
+        place = tf.argmax(y_pred, 1)
+        return tf.cast(tf.where(place > 1, place - 3, place), "float32")
+
+    soft = relax(wrapped)(ROWS, SHARES)
+    weights = relax(lambda y, p: tf.one_hot(tf.argmax(p, 1), 3))(ROWS, SHARES)
+    np.testing.assert_allclose(soft, weights.numpy() @ [0.0, 1.0, -1.0], rtol=1e-5)
+
+
+def test_the_expectation_of_a_cost_is_taken_over_positions_not_of_the_mean_position():
+    def cost(y_true, y_pred):
+        return tf.cast((tf.argmax(y_pred, 1) - tf.argmax(y_true, 1)) ** 2, "float32")
+
+    soft = relax(cost)(ROWS, SHARES)
+    weights = relax(lambda y, p: tf.one_hot(tf.argmax(p, 1), 3))(ROWS, SHARES).numpy()
+    costs = (np.arange(3)[None] - ROWS.argmax(1)[:, None]) ** 2
+    np.testing.assert_allclose(soft, np.sum(weights * costs, 1), rtol=1e-5)
+
+
+def test_probabilities_of_a_sort_give_each_element_one_rank():
+    ranks = relax(lambda y, p: tf.one_hot(tf.argsort(p), 8))(SCORES, SCORES).numpy()
+    np.testing.assert_allclose(ranks.sum(0), np.ones(8), atol=0.02)
+    np.testing.assert_allclose(ranks.sum(1), np.ones(8), atol=1e-5)
+
+
+def test_a_question_about_bits_is_answered_hard():
+    def guarded(y_true, y_pred):
+        return tf.reduce_sum(tf.where(tf.math.is_finite(y_pred), y_pred, 0.0))
+
+    value, gradient = value_and_gradient(guarded, LABELS, CHANCES)
+    np.testing.assert_allclose(value, CHANCES.sum(), rtol=1e-6)
+    np.testing.assert_array_equal(gradient, np.ones(6))
+
+
+def test_equality_of_floats_is_branched_on_hard():
+    def guarded(y_true, y_pred):
+        return tf.reduce_sum(tf.where(tf.equal(y_pred, 0.0), 1.0, y_pred))
+
+    value, _ = value_and_gradient(guarded, LABELS, CHANCES)
+    np.testing.assert_allclose(value, CHANCES.sum(), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("fn", "at", "expected"),
+    [
+        (lambda y, p: tf.reduce_sum(tf.nn.relu(p) ** 2), [0.0, -1.0, 3.0], [0, 0, 6]),
+        (lambda y, p: tf.reduce_sum(tf.sqrt(p)), [0.0, 4.0], [0, 0.25]),
+        (lambda y, p: tf.reduce_sum(tf.atan2(p, p)), [0.0, 1.0], [0, 0]),
+        (lambda y, p: tf.reduce_sum(1.0 / p), [2.0, -1.0], [-0.25, -1]),
+    ],
+    ids=["power", "sqrt", "atan2", "reciprocal"],
+)
+def test_singular_functions_keep_their_values_and_slopes(fn, at, expected):
+    at = np.array(at, "float32")
+    value, gradient = value_and_gradient(fn, at, at)
+    np.testing.assert_allclose(value, fn(at, tf.constant(at)), rtol=1e-6)
+    np.testing.assert_allclose(gradient, expected, atol=1e-6)
+
+
+def test_soft_values_cross_a_hard_branch():
+    def counted(y_true, y_pred):
+        total = tf.round(3 * y_pred[0])
+        if y_true[1] > 0.5:
+            total += 1.0
+        else:
+            total *= 2.0
+        return total
+
+    value, gradient = value_and_gradient(counted, LABELS, CHANCES)
+    assert np.isfinite(value)
+    assert gradient[0] > 0
+
+
+def test_a_loop_compiles_with_its_gradient():
+    def total(y_true, y_pred):
+        gained = 0.0
+        for i in tf.range(6):
+            if y_pred[i] > 0.5:
+                gained += y_true[i]
+        return gained
+
+    relaxed = relax(total)
+
+    @tf.function(jit_compile=True)
+    def gradient(p):
+        with tf.GradientTape() as tape:
+            tape.watch(p)
+            value = relaxed(tf.constant(LABELS), p)
+        return tape.gradient(value, p)
+
+    found = gradient(tf.constant(CHANCES)).numpy()
+    assert np.all(np.isfinite(found))
+    assert np.all(found[LABELS == 1] > 0)

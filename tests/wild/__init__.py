@@ -1,0 +1,1 @@
+"""Losses that failed for real people, each with the page where someone met it."""
