@@ -180,3 +180,26 @@ def test_bevel_s_own_choice_yields_to_the_tensors_that_arrive_first(tmp_path):
         print(keras.config.backend())
     """
     assert run(code, home=tmp_path).split() == ["tensorflow", "jax"]
+
+
+def test_loading_quietly_drops_the_notes_of_native_code_and_nothing_else(tmp_path):
+    (tmp_path / "noisy.py").write_text(
+        "import os\n"
+        "os.write(2, b'WARNING: All log messages before absl::InitializeLog() is called ...\\n')\n"
+        "os.write(2, b'I0000 00:00:1 1 cudart_stub.cc:31] Could not find cuda drivers\\n')\n"
+        "os.write(2, b'E0000 00:00:1 1 cuda.cc:1] a real problem\\n')\n"
+        "raise ImportError('after all')\n"
+    )
+    code = """
+        import os
+        os.dup2(1, 2)
+        from bevel.backend import load_quietly
+        try:
+            load_quietly("noisy")
+        except ImportError as error:
+            print(error)
+        os.write(2, b"and later\\n")
+    """
+    path = os.pathsep.join((str(SOURCE), str(tmp_path)))
+    said = run(code, home=tmp_path, PYTHONPATH=path, PYTHONUNBUFFERED="1").splitlines()
+    assert said == ["E0000 00:00:1 1 cuda.cc:1] a real problem", "after all", "and later"]

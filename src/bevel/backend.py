@@ -10,7 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+import tempfile
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -31,6 +34,9 @@ EXTRAS = {
 # Keras writes its configuration file itself when there is none, always with this backend. Found
 # there, it says nothing about what the user wants.
 _WRITTEN_BY_KERAS = "tensorflow"
+
+# What native code writes while TensorFlow is loaded: notes on the processor and absent drivers.
+_NOTES = re.compile(rb"I\d{4} |WARNING: All log messages before absl")
 
 _chosen: str | None = None
 
@@ -70,6 +76,29 @@ def require(package: str) -> None:
             f"{package} is needed here and is not installed.",
             help=f'pip install "bevel[{EXTRAS[package]}]"',
         )
+
+
+def load_quietly(package: str) -> None:
+    """Import a package without the notes that TensorFlow's native code writes meanwhile.
+
+    No log level reaches them, since they come before it is read. All other lines are passed on.
+
+    Args:
+        package: Its name; Keras brings its backend with it.
+    """
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            import_module(package)
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            written.seek(0)
+            for line in written:
+                if not _NOTES.match(line):
+                    os.write(2, line)
 
 
 def check_active(framework: str) -> None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bevel import __version__
+from bevel.backend import load_quietly, require
 from bevel.console import (
     errors_shown,
     progress_bar,
@@ -30,6 +31,7 @@ from bevel.errors import TargetError, printable
 
 if TYPE_CHECKING:
     from bevel.report import Report
+    from bevel.targets import Target
 
 EXECUTES = "Note: naming FILE.py executes that file; only name files you trust."
 
@@ -94,12 +96,9 @@ def audit(
     This executes FILE.py.
     """
     with errors_shown(target), contextlib.redirect_stdout(sys.stderr):
-        from bevel.backend import require
         from bevel.sampling import make_sample
-        from bevel.targets import load_target
 
-        loaded = load_target(target)
-        require("tensorflow")
+        loaded = _loaded(target)
         from bevel import audit as run_audit
 
         inputs = make_sample(loaded.function, sample)
@@ -130,12 +129,9 @@ def relax(
     This executes FILE.py.
     """
     with errors_shown(target), contextlib.redirect_stdout(sys.stderr):
-        from bevel.backend import require
         from bevel.sampling import make_sample
-        from bevel.targets import load_target
 
-        loaded = load_target(target)
-        require("tensorflow")
+        loaded = _loaded(target)
         from bevel import relax as run_relax
 
         inputs = make_sample(loaded.function, sample)
@@ -174,15 +170,15 @@ def plot(
     FILE.py is executed.
     """
     with errors_shown(target), contextlib.redirect_stdout(sys.stderr):
+        between = None if limits is None else _limits(limits)
+        load_quietly("keras")
         from bevel import curves, plots
         from bevel.outputs import claim_file
 
-        between = None if limits is None else _limits(limits)
         if ":" in target:
             from bevel.sampling import make_sample
-            from bevel.targets import load_target
 
-            loaded = load_target(target)
+            loaded = _loaded(target)
             path = claim_file(out or f"{loaded.name}.png", plots.SUFFIXES, force=force)
             inputs = make_sample(loaded.function, sample)
             remark(f"inputs: {inputs}")
@@ -252,7 +248,6 @@ def train(
     """
     with errors_shown(target):
         with contextlib.redirect_stdout(sys.stderr):
-            from bevel.backend import require
             from bevel.outputs import claim
 
             for package in ("tensorflow", "sklearn", "matplotlib"):
@@ -299,19 +294,28 @@ def _audit_code(report: Report) -> int:
 
 
 def _metric(target: str) -> tuple[Callable[..., Any], str]:
+    if ":" in target:
+        loaded = _loaded(target)
+        return loaded.function, loaded.name
+    load_quietly("keras")
     from bevel.metrics import BUILTIN
 
-    if target in BUILTIN:
-        return BUILTIN[target], target
-    if ":" not in target:
+    if target not in BUILTIN:
         raise TargetError(
             f"{printable(target)!r} is neither FILE.py:FUNC nor a built-in metric",
             help=f"the built-in metrics are: {', '.join(BUILTIN)}",
         )
-    from bevel.targets import load_target
+    return BUILTIN[target], target
 
-    loaded = load_target(target)
-    return loaded.function, loaded.name
+
+def _loaded(target: str) -> Target:
+    """Execute the file that a target names; TensorFlow first, without its notes on the machine."""
+    from bevel.targets import load_target, locate
+
+    locate(target)  # a wrong name is told at once
+    require("tensorflow")
+    load_quietly("tensorflow")
+    return load_target(target)
 
 
 def _data(path: Path | None, label: str | None) -> Any:

@@ -70,6 +70,16 @@ def load_target(text: str) -> Target:
         TargetError: If the form is wrong, the file is missing or fails when it is executed, or it
             has no such function; close names are suggested.
     """
+    path, name = locate(text)
+    return Target(_function(_execute(path), name, path), name, path)
+
+
+def locate(text: str) -> tuple[Path, str]:
+    """The file and the name that a target names; nothing is executed.
+
+    Raises:
+        TargetError: If the form is wrong or there is no such file.
+    """
     file, separator, name = text.rpartition(":")
     if not separator or not file or not name:
         raise TargetError(f"the target {_quoted(text)} names no file and function", help=_FORM)
@@ -78,7 +88,7 @@ def load_target(text: str) -> Target:
         raise TargetError(f"there is no file {_quoted(file)}", help=_near_files(path))
     if path.suffix != ".py" or not path.is_file():
         raise TargetError(f"{_quoted(file)} is not a Python file (.py)", help=_FORM)
-    return Target(_function(_execute(path), name, path), name, path)
+    return path, name
 
 
 def user_place(error: BaseException, path: Path) -> _Place | None:
