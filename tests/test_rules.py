@@ -95,6 +95,26 @@ HARD_LIMITS = {
     "argsort": lambda y, p: tf.argsort(p),
     "ranks": lambda y, p: tf.argsort(tf.argsort(p)),
     "top-k": lambda y, p: tf.math.top_k(p, 2).indices,
+    "searchsorted": lambda y, p: tf.searchsorted([0.15, 0.5, 0.8], p),
+    "computed-edges": lambda y, p: tf.searchsorted(tf.sort(p), [0.15, 0.5, 0.8], side="right"),
+    "bucketize": lambda y, p: K.digitize(p, [0.15, 0.5, 0.8]) ** 2,
+    "one-boundary": lambda y, p: K.digitize(p, [0.5]),
+    "histogram": lambda y, p: tf.histogram_fixed_width(p, [0.15, 0.85], 4),
+    "scatter-add": lambda y, p: tf.tensor_scatter_nd_add(
+        p, tf.argmax(tf.reshape(p, (2, 3)), 1)[:, None], [1.0, 2.0]
+    ),
+    "scatter-sub": lambda y, p: tf.tensor_scatter_nd_sub(y, [[0], [2]], tf.round(p[:2])),
+    "top-k-mask": lambda y, p: tf.tensor_scatter_nd_update(
+        tf.zeros(6), tf.math.top_k(p, 2).indices[:, None], [1.0, 3.0]
+    ),
+    "rows-updated": lambda y, p: K.scatter_update(
+        tf.ones((3, 2)),
+        tf.argmax(tf.reshape(p, (2, 3)) * [[1.0], [-1.0]], 1)[:, None],
+        tf.reshape(p[:4], (2, 2)),
+    ),
+    "switch": lambda y, p: tf.switch_case(
+        tf.argmax(p[:3], output_type="int32"), [lambda: p[0], lambda: p[1] * 2, lambda: y[2]]
+    ),
     "in-top-k": lambda y, p: tf.math.in_top_k([0, 2], tf.reshape(p, (2, 3)), 1),
     "complex": lambda y, p: tf.math.real(tf.cast(p > 0.5, "complex64")),
     "keras-argmax": lambda y, p: K.argmax(K.reshape(p, (2, 3)), axis=-1),

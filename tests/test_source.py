@@ -80,6 +80,10 @@ def decorated(x):
 
 
 arrow = lambda x: tf.sign(x) + tf.math.ceil(x)  # noqa: E731
+table = {
+    "with a product": lambda x: 2.0 * x,
+    "with one inside of a function": lambda x: tf.nn.l2_normalize(x),
+}
 
 
 def nested(x):
@@ -165,6 +169,8 @@ CASES = [
     (decorated, "floor", [("decorated", "tf.floor(x)")]),
     (arrow, "sign", [("<lambda>", "tf.sign(x)")]),
     (arrow, "ceil", [("<lambda>", "tf.math.ceil(x)")]),
+    (table["with a product"], "multiply", [("<lambda>", "2.0 * x")]),
+    (table["with one inside of a function"], "multiply", [("<lambda>", None)]),
     (nested, "sign", [("inside", "tf.sign(v)")] * 2),
     (Metric(), "round", ROUND_X),
     (Metric().hard, "round", ROUND_X),

@@ -20,10 +20,11 @@ from bevel.activity import feeding, varying
 from bevel.errors import BevelError, UnknownOperationError
 from bevel.program import Loc, Node, Program
 from bevel.rules.context import Call, Context
+from bevel.rules.index import positions
 from bevel.rules.lifting import DISCRETE, lift
 from bevel.rules.logic import as_prob, blend
 from bevel.rules.structural import move
-from bevel.soft import Mixture, Prob, Real, Rounded, Soft, Stacked, value_of
+from bevel.soft import Mixture, Prob, Real, Rounded, Soft, Stacked, combine, value_of
 from bevel.vocabulary import ENTRIES
 
 Hard = Callable[[int], Any]
@@ -187,6 +188,10 @@ class Interpreter:
             predicate = predicate.hard()
         if isinstance(predicate, Soft):
             return self._unknown(node, exact)
+        return self._taken(node, predicate, rest, inner)
+
+    def _taken(self, node: Node, choice: Any, rest: Sequence[Any], inner: Hard) -> list[Any]:
+        """The branch that a hard condition or index picks, run on soft values."""
         soft = [isinstance(a, Soft) for a in rest]
         _settle(rest)
         active = [any(b) for b in zip(*(varying(p, soft) for p in node.programs), strict=True)]
@@ -194,7 +199,24 @@ class Interpreter:
         def branch(program: Program, operands: Sequence[Any]) -> list[Any]:
             return _pack(self.run(program, operands, inner), active, node)
 
-        return _unpack(self.executor.run_node(node, [predicate, *rest], branch), active, node)
+        return _unpack(self.executor.run_node(node, [choice, *rest], branch), active, node)
+
+    def _switch(self, node: Node, args: Sequence[Any], exact: Hard) -> list[Any]:
+        """Every branch by the chance that the index picks it; the last one where it picks none."""
+        index, *rest = args
+        inner: Hard = lambda i: exact(node.inputs[i + 1])  # noqa: E731
+        if not isinstance(index, Soft):
+            return self._taken(node, index, rest, inner)
+        self._note(node, "every branch, by the weight of its index")
+        weights, places = positions(index)
+        last = len(node.programs) - 1
+        places = K.where(K.logical_or(places < 0, places > last), last, places)
+        shares = [K.sum(K.where(places == n, weights, 0.0), axis=-1) for n in range(last + 1)]
+        results = [self.run(p, rest, inner, effects=False) for p in node.programs]
+        return [
+            combine(list(zip(shares, options, strict=True)), v.dtype)
+            for *options, v in zip(*results, node.outputs, strict=True)
+        ]
 
     def _while(self, node: Node, args: Sequence[Any], exact: Hard) -> list[Any]:
         condition, body = node.programs
@@ -232,6 +254,7 @@ class Interpreter:
 _SPECIAL: dict[str, Callable[[Interpreter, Node, Sequence[Any], Hard], list[Any]]] = {
     "call": Interpreter._call,
     "cond": Interpreter._cond,
+    "switch": Interpreter._switch,
     "while_loop": Interpreter._while,
     "stop_gradient": Interpreter._stop,
     "custom_gradient": Interpreter._custom,

@@ -156,7 +156,7 @@ class _Recorder:
     def step(self, node: Node, inputs: list[int]) -> list[int]:
         if node.op == "call":
             return self.run(node.programs[0], inputs)
-        if node.op == "cond":
+        if node.op in ("cond", "switch"):
             return self._branch(node, inputs)
         if node.op == "while_loop":
             return self._loop(node, inputs)
@@ -165,7 +165,7 @@ class _Recorder:
         return self._write(node, inputs, results, is_joint=False)
 
     def _branch(self, node: Node, inputs: list[int]) -> list[int]:
-        taken = node.programs[0 if _truth(self.recording.values[inputs[0]]) else 1]
+        taken = node.programs[_taken(node, self.recording.values[inputs[0]])]
         outputs = self.run(taken, inputs[1:])
         return self._join(node, [inputs[0]], outputs)
 
@@ -219,6 +219,14 @@ class _Recorder:
         if node.nature in CUTS and node.nature != "cast":
             return False
         return any(t in live for t in event.inputs)
+
+
+def _taken(node: Node, choice: Any) -> int:
+    """Which nested program is run; of an index that names none, the last."""
+    if node.op == "cond":
+        return 0 if _truth(choice) else 1
+    last = len(node.programs) - 1
+    return int(choice) if 0 <= int(choice) < last else last
 
 
 def _truth(value: Any) -> bool:

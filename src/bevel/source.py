@@ -169,7 +169,7 @@ Span = tuple[int, int, int | None]
 
 
 class _Source:
-    """The expressions of a file, by line and by statement."""
+    """The expressions of a file, by line and by statement (or the lambda that they stand in)."""
 
     def __init__(self, text: str) -> None:
         try:
@@ -177,31 +177,37 @@ class _Source:
         except (SyntaxError, ValueError):
             tree = ast.Module([], [])
         self._by_line: dict[int, list[ast.expr]] = {}
-        self._statement: dict[int, int] = {}
-        self._in_statement: dict[int, list[ast.expr]] = {}
+        self._statement: dict[int, list[ast.expr]] = {}
         for statement in ast.walk(tree):
             if isinstance(statement, ast.stmt):
                 self._add(statement)
+        for function in ast.walk(tree):  # from the outside in: the inner one of two keeps a line
+            if isinstance(function, ast.Lambda):
+                self._add(function)
 
-    def _add(self, statement: ast.stmt) -> None:
-        """Takes in the expressions of a statement, not those of the statements inside it."""
-        stack = [c for c in ast.iter_child_nodes(statement) if not isinstance(c, ast.stmt)]
+    def _add(self, owner: ast.stmt | ast.Lambda) -> None:
+        """Takes in the expressions of a statement or a lambda, not those of what is inside it."""
+        together: list[ast.expr] = []
+        if isinstance(owner, ast.If | ast.While):
+            together.append(_Condition(owner.test))
+        stack = list(ast.iter_child_nodes(owner))
         while stack:
             node = stack.pop()
-            stack.extend(c for c in ast.iter_child_nodes(node) if not isinstance(c, ast.stmt))
-            for expression in _expressions(node):
-                self._by_line.setdefault(expression.lineno, []).append(expression)
-                self._statement[expression.lineno] = statement.lineno
-                self._in_statement.setdefault(statement.lineno, []).append(expression)
-        if isinstance(statement, ast.If | ast.While):
-            condition = _Condition(statement.test)
-            self._by_line.setdefault(condition.lineno, []).append(condition)
-            self._in_statement.setdefault(statement.lineno, []).append(condition)
+            if isinstance(node, ast.stmt):
+                continue
+            together.extend(_expressions(node))
+            if not isinstance(node, ast.Lambda):
+                stack.extend(ast.iter_child_nodes(node))
+        for expression in together:
+            self._by_line.setdefault(expression.lineno, []).append(expression)
+            if isinstance(owner, ast.Lambda):
+                self._statement[expression.lineno] = together
+            else:
+                self._statement.setdefault(expression.lineno, together)
 
     def asking(self, line: int, op: str, native: str) -> list[Span]:
         """The expressions that may have made an operation of a line, in the order of evaluation."""
-        statement = self._in_statement.get(self._statement.get(line, line), ())
-        for expressions in (self._by_line.get(line, ()), statement):
+        for expressions in (self._by_line.get(line, ()), self._statement.get(line, ())):
             for word in (op, _MIRRORED.get(op, op)):
                 found = [e for e in expressions if _asks_for(e, word, native)]
                 if found:

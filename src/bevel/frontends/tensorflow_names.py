@@ -50,6 +50,14 @@ def _in_top_k(op: tf.Operation) -> dict[str, Any]:
     return {"k": _static(op, 2)}
 
 
+def _bucketize(op: tf.Operation) -> dict[str, Any]:
+    return {"boundaries": tuple(op.get_attr("boundaries"))}
+
+
+def _histogram(op: tf.Operation) -> dict[str, Any]:
+    return {"nbins": _static(op, 2)}
+
+
 def _one_hot(op: tf.Operation) -> dict[str, Any]:
     return {"num_classes": _static(op, 1), "axis": op.get_attr("axis")}
 
@@ -139,15 +147,16 @@ NAMES: dict[str, Entry] = {
     **_same("TopKV2 TopK", "top_k", (0,), _top_k),
     **_same("InTopKV2 InTopK", "in_top_k", (0, 1), _in_top_k),
     **_same("LowerBound UpperBound", "searchsorted", (0, 1)),
-    **_same("Bucketize", "searchsorted", (0,)),
+    **_same("Bucketize", "bucketize", (0,), _bucketize),
+    **_same("HistogramFixedWidth", "histogram", (0, 1, 2), _histogram),
     **_same("Unique UniqueV2 UniqueWithCounts UniqueWithCountsV2", "unique_values", (0,)),
     **_same("Where", "nonzero", (0,)),
     **_same("OneHot", "one_hot", (0, 2, 3), _one_hot),
     **_same("GatherV2", "take", (0, 1), _gather),
     **_same("GatherNd", "gather_nd", (0, 1)),
     **_same("ScatterNd", "scatter", (0, 1)),
-    **_same("TensorScatterAdd", "scatter", (1, 2)),
-    **_same("TensorScatterUpdate TensorScatterSub", "scatter_update", (0, 1, 2)),
+    **_same("TensorScatterAdd TensorScatterSub", "scatter_add", (0, 1, 2)),
+    **_same("TensorScatterUpdate", "scatter_update", (0, 1, 2)),
     **_same("SegmentSum UnsortedSegmentSum SegmentMean", "segment_sum", (0, 1)),
     **_same("Bincount DenseBincount", "bincount", (0, 2, 1)),
     **_same("Identity Snapshot CheckNumerics EnsureShape", "identity", (0,)),

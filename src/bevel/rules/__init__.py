@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bevel.rules import comparison, index, logic, order, rounding, singular
+from bevel.rules import bins, comparison, index, logic, order, rounding, scatter, singular
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,14 @@ RULES: dict[str, Rule] = {
     "one_hot": Rule(index.one_hot, "the weights of the index"),
     "take": Rule(index.take, "the expected entry"),
     "gather_nd": Rule(index.gather_nd, "the expected entry"),
-    "scatter": Rule(index.scatter, "each update in shares, by the weights of its index"),
-    "segment_sum": Rule(index.segment_sum, "each entry in shares, by the weights of its segment"),
-    "bincount": Rule(index.bincount, "each bin gets the weight of its position"),
+    "scatter": Rule(scatter.scatter, "each update in shares, by the weights of its index"),
+    "scatter_add": Rule(scatter.scatter_add, "each update in shares, by the weights of its index"),
+    "scatter_update": Rule(scatter.scatter_update, "the old value, as far as no update meets it"),
+    "segment_sum": Rule(scatter.segment_sum, "each entry in shares, by the weights of its segment"),
+    "bincount": Rule(scatter.bincount, "each bin gets the weight of its position"),
+    "searchsorted": Rule(bins.searchsorted, "weights over the positions among the edges"),
+    "bucketize": Rule(bins.bucketize, "weights over the positions among the boundaries"),
+    "histogram": Rule(bins.histogram, "each bin gets the weight of its values"),
     "in_top_k": Rule(index.in_top_k, "K(k - 1/2 - the soft number of larger scores)"),
     "top_k": Rule(order.top_k, "weights over the elements, for each rank"),
     "stack": Rule(index.stack),

@@ -3,7 +3,6 @@
 argmax           weights over the axis (heavy-tailed, so a class far behind still gets a gradient)
 one_hot          the weights themselves
 take             the weighted sum of what each position would give
-scatter, counts  each position gets its weight
 in_top_k         fewer than k scores are larger, counted softly
 """
 
@@ -109,55 +108,15 @@ def take(ctx: Context, call: Call, table: Any, index: Any) -> Any:
 
 def gather_nd(ctx: Context, call: Call, table: Any, indices: Any) -> Any:
     """The expected entry at a position of several coordinates."""
-    columns = _columns(indices)
+    columns = columns_of(indices)
     if columns is None:
         return NotImplemented
-    place, weights = _spread_out(columns)
+    place, weights = spread_out(columns)
     found = as_float(call.native(value_of(table), place), weights)
     depth = len(weights.shape)
     weights = K.reshape(weights, (*K.shape(weights), *(1,) * (len(found.shape) - depth)))
-    axes = tuple(range(_rank(columns), depth))
+    axes = tuple(range(rank_of(columns), depth))
     return Real(K.sum(weights * found, axis=axes), call.dtype)
-
-
-def scatter(ctx: Context, call: Call, indices: Any, updates: Any) -> Any:
-    """Each update goes to every position that its index may be, in shares."""
-    columns = _columns(indices)
-    if columns is None:
-        return NotImplemented
-    place, weights = _spread_out(columns)
-    values = as_float(value_of(updates), weights)
-    rank, depth = _rank(columns), len(weights.shape)
-    lengths = K.shape(values)
-    values = K.reshape(values, (*lengths[:rank], *(1,) * (depth - rank), *lengths[rank:]))
-    weights = K.reshape(weights, (*K.shape(weights), *(1,) * (len(lengths) - rank)))
-    return Real(call.native(place, weights * values), call.dtype)
-
-
-def segment_sum(ctx: Context, call: Call, data: Any, ids: Any) -> Any:
-    """Each entry goes to every segment that its id may be, in shares."""
-    if not isinstance(ids, Soft) or call.node.native != "UnsortedSegmentSum":
-        return NotImplemented
-    weights, support = positions(ids)
-    values = as_float(value_of(data), weights)
-    rank, lengths = len(weights.shape) - 1, K.shape(values)
-    values = K.reshape(values, (*lengths[:rank], 1, *lengths[rank:]))
-    weights = K.reshape(weights, (*K.shape(weights), *(1,) * (len(lengths) - rank)))
-    return Real(call.native(weights * values, support), call.dtype)
-
-
-def bincount(ctx: Context, call: Call, index: Any, counted: Any, size: Any) -> Any:
-    """Each position's bin gets its weight; how many bins there are stays hard."""
-    if not isinstance(index, Soft) or len(index.mean.shape) != 1:
-        return NotImplemented
-    shares, support = positions(index)
-    weights = value_of(counted)
-    if tuple(weights.shape) != (0,):
-        shares = shares * as_float(K.expand_dims(weights, -1), shares)
-    bins = K.cast(call.hard(2), "int32")
-    places = K.clip(support, 0, bins - 1)  # a neighbour outside is moved to the nearest bin
-    total = K.segment_sum(K.reshape(shares, (-1,)), K.reshape(places, (-1,)), num_segments=bins)
-    return Real(total, call.dtype)
 
 
 def in_top_k(ctx: Context, call: Call, values: Any, target: Any) -> Any:
@@ -230,7 +189,7 @@ def _is_position(index: Any) -> bool:
     return isinstance(index, Index) and index.is_position
 
 
-def _columns(indices: Any) -> list[Any] | None:
+def columns_of(indices: Any) -> list[Any] | None:
     """The coordinates of positions, without the axis that joined them; None if all are hard."""
     if isinstance(indices, Stacked) and indices.axis in (-1, len(indices.mean.shape) - 1):
         return indices.parts
@@ -252,14 +211,14 @@ def _without_column(value: Any) -> Any:
     return K.squeeze(value, -1)
 
 
-def _rank(columns: Sequence[Any]) -> int:
+def rank_of(columns: Sequence[Any]) -> int:
     return len(value_of(columns[0]).shape)
 
 
-def _spread_out(columns: Sequence[Any]) -> tuple[Any, Any]:
+def spread_out(columns: Sequence[Any]) -> tuple[Any, Any]:
     """Every position that coordinates may be, one more axis for each soft one, and its weight."""
     soft = [c for c in columns if isinstance(c, Soft)]
-    rank, extra = _rank(columns), len(soft)
+    rank, extra = rank_of(columns), len(soft)
     weights: Any = 1.0
     placed = []
     for column in columns:

@@ -1,0 +1,70 @@
+"""Rules for positions among edges: a value lies in a bin as far as it has passed the edge below it
+and not the edge above.
+
+    chance of bin k  =  K((x - edge_k) / width) - K((x - edge_(k+1)) / width)
+
+One width serves all edges, so the chances are never negative and sum to 1: the temperature times
+the mean distance of the edges, stretched as the steps of a rounding are. Dense: a weight for each
+value and bin.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops as K
+
+from bevel.rules.context import STAIR, Call, Context, spread
+from bevel.soft import Index, Real, as_float, value_of
+
+
+def searchsorted(ctx: Context, call: Call, edges: Any, values: Any) -> Any:
+    """How many edges of its row a value has passed, as weights over all positions."""
+    x, edges = _floats(values, edges)
+    return _index(call, _shares(ctx, x, K.expand_dims(edges, -2)))
+
+
+def bucketize(ctx: Context, call: Call, values: Any) -> Any:
+    """How many of the fixed boundaries a value has passed."""
+    x, edges = _floats(values, K.convert_to_tensor(call.param("boundaries"), dtype="float32"))
+    return _index(call, _shares(ctx, x, edges))
+
+
+def histogram(ctx: Context, call: Call, values: Any, limits: Any, bins: Any) -> Any:
+    """Every value counts in each bin by its weight there; beyond the ends, in the last bins."""
+    count = call.param("nbins")
+    if count is None:
+        return NotImplemented
+    x, limits = _floats(values, limits)
+    low, high = limits[0], limits[1]
+    edges = low + (high - low) * K.arange(1, count, dtype=K.dtype(x)) / count
+    return Real(K.sum(_shares(ctx, K.reshape(x, (-1,)), edges), axis=0), call.dtype)
+
+
+def _shares(ctx: Context, x: Any, edges: Any) -> Any:
+    """Chances of the bins between and beyond sorted edges, on one more axis."""
+    d = K.expand_dims(x, -1) - edges
+    passed = ctx.step(d, _width(d, edges))
+    one, none = K.ones_like(d[..., :1]), K.zeros_like(d[..., :1])
+    passed = K.concatenate([one, passed, none], axis=-1)
+    return passed[..., :-1] - passed[..., 1:]
+
+
+def _width(d: Any, edges: Any) -> Any:
+    if edges.shape[-1] in (0, 1):
+        return spread(d)
+    gap = K.mean(K.abs(edges[..., 1:] - edges[..., :-1]))
+    usable = K.logical_and(K.isfinite(gap), gap > 0)
+    return K.stop_gradient(K.where(usable, STAIR * gap, spread(d)))
+
+
+def _floats(values: Any, edges: Any) -> tuple[Any, Any]:
+    """Expectations of both in the float dtype of the one that has one."""
+    x, y = value_of(values), value_of(edges)
+    like = x if "float" in K.dtype(x) else y
+    return as_float(x, like), as_float(y, like)
+
+
+def _index(call: Call, weights: Any) -> Index:
+    places = K.cast(K.arange(K.shape(weights)[-1]), call.dtype)
+    return Index(weights, places, call.dtype, is_position=True)

@@ -1,0 +1,96 @@
+"""Rules for values put at soft positions: each goes in shares to every position that it may have.
+
+scatter, scatter_add      the shares are added up
+segment_sum, bincount     likewise, by the weights of a segment or a bin
+scatter_update            what is there gives way as far as an update is likely to meet it
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops as K
+
+from bevel import ops
+from bevel.rules.context import Call, Context
+from bevel.rules.index import columns_of, positions, rank_of, spread_out
+from bevel.soft import Real, Soft, as_float, value_of
+
+# A chance whose complement still has a logarithm with a usable derivative.
+_NEARLY_ONE = 1 - 1e-6
+
+
+def scatter(ctx: Context, call: Call, indices: Any, updates: Any) -> Any:
+    """Each update goes to every position that its index may be, in shares."""
+    shared = _shared(indices, updates)
+    if shared is None:
+        return NotImplemented
+    place, weights, values = shared
+    return Real(call.native(place, weights * values), call.dtype)
+
+
+def scatter_add(ctx: Context, call: Call, table: Any, indices: Any, updates: Any) -> Any:
+    """As `scatter`, on top of what is there."""
+    shared = _shared(indices, updates)
+    if shared is None:
+        return NotImplemented
+    place, weights, values = shared
+    return Real(
+        call.native(as_float(value_of(table), weights), place, weights * values), call.dtype
+    )
+
+
+def scatter_update(ctx: Context, call: Call, table: Any, indices: Any, updates: Any) -> Any:
+    """A position keeps what it holds with the chance that no update meets it, else it gets theirs.
+
+    Of several updates that may meet it, it gets the mean by their weights.
+    """
+    shared = _shared(indices, updates)
+    if shared is None:
+        return NotImplemented
+    place, weights, values = shared
+    old = as_float(value_of(table), weights)
+    full = K.broadcast_to(weights, K.shape(weights * values))
+    missed = K.scatter(place, K.log1p(-K.minimum(full, _NEARLY_ONE)), K.shape(old))
+    total = K.scatter(place, full, K.shape(old))
+    found = K.scatter(place, full * values, K.shape(old)) / K.where(total > 0, total, 1.0)
+    return Real(ops.where(K.exp(missed), old, found), call.dtype)
+
+
+def segment_sum(ctx: Context, call: Call, data: Any, ids: Any) -> Any:
+    """Each entry goes to every segment that its id may be, in shares."""
+    if not isinstance(ids, Soft) or call.node.native != "UnsortedSegmentSum":
+        return NotImplemented
+    weights, support = positions(ids)
+    values = as_float(value_of(data), weights)
+    rank, lengths = len(weights.shape) - 1, K.shape(values)
+    values = K.reshape(values, (*lengths[:rank], 1, *lengths[rank:]))
+    weights = K.reshape(weights, (*K.shape(weights), *(1,) * (len(lengths) - rank)))
+    return Real(call.native(weights * values, support), call.dtype)
+
+
+def bincount(ctx: Context, call: Call, index: Any, counted: Any, size: Any) -> Any:
+    """Each position's bin gets its weight; how many bins there are stays hard."""
+    if not isinstance(index, Soft) or len(index.mean.shape) != 1:
+        return NotImplemented
+    shares, support = positions(index)
+    weights = value_of(counted)
+    if tuple(weights.shape) != (0,):
+        shares = shares * as_float(K.expand_dims(weights, -1), shares)
+    bins = K.cast(call.hard(2), "int32")
+    places = K.clip(support, 0, bins - 1)  # a neighbour outside is moved to the nearest bin
+    total = K.segment_sum(K.reshape(shares, (-1,)), K.reshape(places, (-1,)), num_segments=bins)
+    return Real(total, call.dtype)
+
+
+def _shared(indices: Any, updates: Any) -> tuple[Any, Any, Any] | None:
+    """Positions, weights and updates that broadcast against each other; None if all are hard."""
+    columns = columns_of(indices)
+    if columns is None:
+        return None
+    place, weights = spread_out(columns)
+    values = as_float(value_of(updates), weights)
+    rank, depth = rank_of(columns), len(weights.shape)
+    lengths = K.shape(values)
+    values = K.reshape(values, (*lengths[:rank], *(1,) * (depth - rank), *lengths[rank:]))
+    return place, K.reshape(weights, (*K.shape(weights), *(1,) * (len(lengths) - rank))), values
