@@ -95,6 +95,26 @@ HARD_LIMITS = {
     "argsort": lambda y, p: tf.argsort(p),
     "ranks": lambda y, p: tf.argsort(tf.argsort(p)),
     "top-k": lambda y, p: tf.math.top_k(p, 2).indices,
+    "masked-sum": lambda y, p: tf.reduce_sum(tf.boolean_mask(2.0 * y + 1.0, p > 0.5)),
+    "masked-mean": lambda y, p: tf.reduce_mean(y[p > 0.5] * 3.0 - p[p > 0.5]),
+    "masked-rows": lambda y, p: tf.reduce_mean(
+        tf.boolean_mask(tf.reshape(y + p, (3, 2)), p[:3] > 0.3), axis=0
+    ),
+    "masked-columns": lambda y, p: tf.reduce_sum(
+        tf.reduce_mean(tf.boolean_mask(tf.reshape(y + p, (3, 2)), p[:3] > 0.3), axis=1)
+    ),
+    "masked-plane": lambda y, p: tf.reduce_mean(
+        tf.boolean_mask(tf.reshape(y + p, (3, 2)), p[:3] > 0.3)
+    ),
+    "masked-matrix": lambda y, p: tf.reduce_sum(
+        tf.gather_nd(tf.reshape(y + p, (3, 2)), tf.where(tf.reshape(p, (3, 2)) > 0.3))
+    ),
+    "masked-count": lambda y, p: tf.shape(tf.where(p > 0.5))[0],
+    "masked-size": lambda y, p: tf.size(tf.boolean_mask(p, p > 0.5)),
+    "masked-truths": lambda y, p: (
+        tf.reduce_all(tf.boolean_mask(y > 0.5, p > 0.5))
+        | ~tf.reduce_any(tf.boolean_mask(y > 0.5, p > 0.5))
+    ),
     "searchsorted": lambda y, p: tf.searchsorted([0.15, 0.5, 0.8], p),
     "computed-edges": lambda y, p: tf.searchsorted(tf.sort(p), [0.15, 0.5, 0.8], side="right"),
     "bucketize": lambda y, p: K.digitize(p, [0.15, 0.5, 0.8]) ** 2,

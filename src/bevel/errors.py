@@ -63,7 +63,6 @@ class BevelError(Exception):
         super().__init__("\n".join([*lines, *_details(loc, label, help)]))
         self.loc = loc
         self.label = label
-        self.label = label
 
 
 class BevelValueError(BevelError, ValueError):

@@ -23,9 +23,10 @@ from bevel.rules.context import Call, Context
 from bevel.rules.index import positions
 from bevel.rules.lifting import DISCRETE, lift
 from bevel.rules.logic import as_prob, blend
+from bevel.rules.selection import on_rows
 from bevel.rules.structural import move
-from bevel.soft import Mixture, Prob, Real, Rounded, Soft, Stacked, combine, value_of
-from bevel.vocabulary import ENTRIES
+from bevel.soft import Mixture, Prob, Real, Rounded, Selected, Soft, Stacked, combine, value_of
+from bevel.vocabulary import CUTS, ENTRIES, TRANSPARENT
 
 Hard = Callable[[int], Any]
 
@@ -76,6 +77,7 @@ class Interpreter:
         env = {v.id: operand for v, operand in zip(heads, operands, strict=True)}
         exact = _HardValues(self, program, env, hard)
         live = feeding(program)
+        known = _Repeats()
         for node in program.nodes:
             if node.nature == "effect":
                 args = [env.get(i) for i in node.inputs]
@@ -85,7 +87,12 @@ class Interpreter:
             if node.outputs and not any(v.id in live for v in node.outputs):
                 continue
             args = [env[i] if i in env else exact(i) for i in node.inputs]
-            results = self.apply(node, args, exact)
+            earlier = known.outputs(node, args)
+            if earlier is None:
+                results = self.apply(node, args, exact)
+            else:
+                results = [env[i] for i in earlier]
+                self._note_rule(node)
             env.update(zip((v.id for v in node.outputs), results, strict=True))
         return [env[i] if i in env else exact(i) for i in program.outputs]
 
@@ -117,12 +124,14 @@ class Interpreter:
             return special(self, node, args, exact)
         call = Call(node, args, self.executor.run_node, exact)
         context = Context(self.temperature, self.kernel, lambda n, a: self.apply(n, a, None))
+        if any(isinstance(a, Selected) for a in args):
+            results = on_rows(context, call)
+            return self._unknown(node, exact) if results is NotImplemented else results
         rule = rules.RULES.get(node.op)
         if rule is not None:
             result = rule.apply(context, call, *call.args)
             if result is not NotImplemented:
-                if rule.says:
-                    self._note(node, rule.says)
+                self._note_rule(node)
                 return result if isinstance(result, list) else [result]
         if node.op in rules.GUARDS and all(
             isinstance(a, Real | Soft) for a in args if a is not None
@@ -150,6 +159,11 @@ class Interpreter:
     def _on_expectations(self, node: Node, args: Sequence[Any]) -> list[Any]:
         results = self.executor.run_node(node, [value_of(a) for a in args])
         return [Real(t, v.dtype) for t, v in zip(results, node.outputs, strict=True)]
+
+    def _note_rule(self, node: Node) -> None:
+        rule = rules.RULES.get(node.op)
+        if rule is not None and rule.says:
+            self._note(node, rule.says)
 
     def _note(self, node: Node, says: str) -> None:
         entry = Replacement(node.name, node.native, says, node.loc)
@@ -273,6 +287,35 @@ def _enters(call: Call) -> bool:
     """Whether every soft operand is one that a gradient may enter by, and none is a position."""
     entries = {call.node.operands[i] for i in ENTRIES.get(call.op, ())}
     return all(n in entries for n, a in enumerate(call.inputs) if isinstance(a, Soft))
+
+
+class _Repeats:
+    """Which node of a program computes what an earlier one did, from the same operands.
+
+    Both then get one soft value: `y[p > t]` and `x[p > t]` are rows that the same mask picks.
+    """
+
+    _PURE = TRANSPARENT | CUTS - {"python", "random", "stop"}
+
+    def __init__(self) -> None:
+        self._first: dict[int, int] = {}
+        self._made: dict[Any, tuple[int, ...]] = {}
+
+    def outputs(self, node: Node, args: Sequence[Any]) -> tuple[int, ...] | None:
+        """The outputs of the earlier node, or None for the first of its kind."""
+        is_constant = node.op == "constant"
+        if not is_constant and (node.nature not in self._PURE or node.programs):
+            return None
+        if not is_constant and not any(isinstance(a, Soft) for a in args):
+            return None
+        operands = tuple(self._first.get(i, i) for i in node.inputs)
+        key = (node.native, node.attrs, node.params, operands)
+        own = tuple(v.id for v in node.outputs)
+        earlier = self._made.setdefault(key, own)
+        if earlier is own:
+            return None
+        self._first.update(zip(own, earlier, strict=True))
+        return earlier
 
 
 class _HardValues:

@@ -9,6 +9,7 @@ the user's program computes hard:
     rounding) Index     an integer that picks one of n, as weights over n on one more axis at the
     end Rounded   a number rounded to an integer, not yet looked at
     Stacked   several of these put side by side on one axis
+    Selected  the rows that a soft mask picks, each with its chance: how many there are is soft
 
 Elementwise operations act on each possible value; sums and everything else take the expectation.
 """
@@ -21,6 +22,8 @@ from functools import cached_property
 from typing import Any
 
 from keras import ops as K
+
+from bevel.errors import BevelTypeError
 
 MAX_ATOMS = 8
 
@@ -194,6 +197,27 @@ class Stacked(Soft):
     def mean(self) -> Any:
         floats = [value_of(p) for p in self.parts if isinstance(p, Soft)]
         return K.stack([as_float(value_of(p), floats[0]) for p in self.parts], axis=self.axis)
+
+
+class Selected(Soft):
+    """The rows that a mask picks: all of them, each with the chance that it is picked.
+
+    Attributes:
+        rows: A tensor or a soft value; its first axis is that of the chances.
+        p: The chances, shape (n,).
+    """
+
+    def __init__(self, rows: Any, p: Any, dtype: str) -> None:
+        self.rows = rows
+        self.p = p
+        self.dtype = dtype
+
+    @property
+    def mean(self) -> Any:
+        raise BevelTypeError(
+            "the number of rows depends on the prediction, so they are no tensor; sum or average "
+            "them."
+        )
 
 
 def value_of(value: Any) -> Any:

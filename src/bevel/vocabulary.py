@@ -146,8 +146,6 @@ ENTRIES = {
 # What `relax` has no rule for when it depends on the prediction, and why. Each is an error that
 # names the line; `on_unknown="keep"` runs it hard instead.
 NOT_RELAXED: dict[str, str] = {
-    "nonzero": "`tf.where(mask)` and `tf.boolean_mask`: how many elements there are depends on the "
-    "prediction; multiply with the mask instead",
     "unique_values": "how many values there are depends on the prediction",
     "bitwise_and": "bits of a number that depends smoothly on the prediction",
     "py_call": "`tf.py_function` and `tf.numpy_function` run code that Bevel does not see",

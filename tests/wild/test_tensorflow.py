@@ -35,7 +35,6 @@ SMOOTHED_AWAY = {"tf_two_branch_transfer": 0.5}
 STUCK = {
     ("keras_mean_directional_accuracy", 2): "a wrong step between two right ones of a rising run",
     ("keras_mean_directional_accuracy", 3): "a wrong step between two right ones of a rising run",
-    ("tf_rank_footrule", 5): "two scores that must change places across a third",
 }
 
 

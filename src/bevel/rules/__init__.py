@@ -12,7 +12,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bevel.rules import bins, comparison, index, logic, order, rounding, scatter, singular
+from bevel.rules import (
+    bins,
+    comparison,
+    index,
+    logic,
+    order,
+    rounding,
+    scatter,
+    selection,
+    singular,
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,7 @@ RULES: dict[str, Rule] = {
     "scatter_update": Rule(scatter.scatter_update, "the old value, as far as no update meets it"),
     "segment_sum": Rule(scatter.segment_sum, "each entry in shares, by the weights of its segment"),
     "bincount": Rule(scatter.bincount, "each bin gets the weight of its position"),
+    "nonzero": Rule(selection.nonzero, "every position, with the chance that it is picked"),
     "searchsorted": Rule(bins.searchsorted, "weights over the positions among the edges"),
     "bucketize": Rule(bins.bucketize, "weights over the positions among the boundaries"),
     "histogram": Rule(bins.histogram, "each bin gets the weight of its values"),

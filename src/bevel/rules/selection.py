@@ -1,0 +1,134 @@
+"""Rules for rows that a soft mask picks: every row goes on, with the chance that it was picked.
+
+`tf.boolean_mask`, `x[mask]` and a gather by `tf.where(mask)` have as many rows as the mask is true;
+with chances in place of truths, all rows are carried along and
+
+    sum  = sum of p x,    mean = sum of p x / sum of p,    how many = sum of p,
+    any  = 1 - product of (1 - p x),    all = product of (1 - p (1 - x)).
+
+What acts on each row by itself acts on all of them; rows picked by different masks do not meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from keras import ops as K
+
+from bevel import ops
+from bevel.program import Node
+from bevel.rules.context import Call, Context
+from bevel.soft import Prob, Real, Selected, Soft, as_float, value_of
+
+
+def nonzero(ctx: Context, call: Call, mask: Any) -> Any:
+    """The positions where a mask is true: all positions, with the chances of the mask."""
+    if not isinstance(mask, Prob):
+        return NotImplemented
+    everywhere = call.native(K.ones(K.shape(mask.p), dtype="bool"))
+    return Selected(everywhere, K.reshape(mask.p, (-1,)), call.dtype)
+
+
+def on_rows(ctx: Context, call: Call) -> Any:
+    """A node some of whose operands are selected rows; NotImplemented where rows cannot be told."""
+    node = call.node
+    picked = [a for a in call.inputs if isinstance(a, Selected)]
+    p = picked[0].p
+    if any(s.p is not p for s in picked):
+        return NotImplemented
+    if node.op in _REDUCED:
+        return _reduction(ctx, call, p)
+    if node.nature == "position" and node.native in _COUNTED:
+        return [_COUNTED[node.native](picked[0], call.dtype)]
+    if node.op in ("take", "gather_nd"):
+        if not isinstance(call.args[1], Selected) or call.param("axis") not in (0, None):
+            return NotImplemented
+    elif not (_acts_on_each(node) and _fit(call.inputs)) and not _keeps_rows(call):
+        return NotImplemented
+    rows = [a.rows if isinstance(a, Selected) else a for a in call.inputs]
+    results = ctx.apply(node, rows)
+    return [Selected(r, p, v.dtype) for r, v in zip(results, node.outputs, strict=True)]
+
+
+def _acts_on_each(node: Node) -> bool:
+    from bevel.rules import ELEMENTWISE
+
+    return node.op in ELEMENTWISE or node.op == "identity" or node.nature == "elementwise"
+
+
+def _fit(inputs: Sequence[Any]) -> bool:
+    """Whether every other operand is one number, which meets all rows alike."""
+    return all(isinstance(a, Selected) or len(value_of(a).shape) == 0 for a in inputs)
+
+
+def _keeps_rows(call: Call) -> bool:
+    """Whether a structural node leaves the first axis as it is."""
+    native, attrs = call.node.native, dict(call.node.attrs)
+    if native == "Squeeze":
+        return bool(attrs["squeeze_dims"]) and 0 not in attrs["squeeze_dims"]
+    if native == "StridedSlice":
+        whole = attrs["begin_mask"] & attrs["end_mask"] & 1
+        return bool(whole) and not (attrs["new_axis_mask"] | attrs["shrink_axis_mask"]) & 1
+    return False
+
+
+def _reduction(ctx: Context, call: Call, p: Any) -> Any:
+    """Other axes are reduced first, then the rows by their chances."""
+    picked, axis = call.args[0], call.param("axis")
+    rows = picked.rows
+    rank = len(value_of(rows).shape)
+    if axis is None or call.param("keepdims"):
+        return NotImplemented
+    axes = sorted({a % rank for a in axis})
+    if 0 not in axes:
+        results = ctx.apply(call.node, [rows, *call.inputs[1:]])
+        return [Selected(results[0], p, call.dtype)]
+    x = rows.p if isinstance(rows, Prob) else as_float(value_of(rows), p)
+    others = tuple(axes[1:])
+    value = _REDUCED[call.op](x, K.reshape(p, (-1,) + (1,) * (rank - 1)), others)
+    return [Prob(value) if call.dtype == "bool" else Real(value, call.dtype)]
+
+
+def _sum(x: Any, p: Any, axes: tuple[int, ...]) -> Any:
+    return K.sum(p * x, axis=(0, *axes))
+
+
+def _mean(x: Any, p: Any, axes: tuple[int, ...]) -> Any:
+    along = K.mean(x, axis=axes, keepdims=True) if axes else x
+    total = K.sum(p)
+    mean = K.sum(p * along, axis=0) / K.where(total > 0, total, 1.0)
+    return K.squeeze(mean, tuple(a - 1 for a in axes)) if axes else mean
+
+
+def _any(x: Any, p: Any, axes: tuple[int, ...]) -> Any:
+    return ops.any(p * x, axis=(0, *axes))
+
+
+def _all(x: Any, p: Any, axes: tuple[int, ...]) -> Any:
+    return ops.all(1 - p * (1 - x), axis=(0, *axes))
+
+
+_REDUCED: dict[str, Callable[[Any, Any, tuple[int, ...]], Any]] = {
+    "sum": _sum,
+    "mean": _mean,
+    "any": _any,
+    "all": _all,
+}
+
+
+def _size(picked: Selected, dtype: str) -> Real:
+    each = 1
+    for length in value_of(picked.rows).shape[1:]:
+        each = each * length
+    return Real(K.sum(picked.p) * each, dtype)
+
+
+def _shape(picked: Selected, dtype: str) -> Real:
+    count = K.sum(picked.p)
+    rest = [K.cast(n, K.dtype(count)) for n in K.shape(value_of(picked.rows))[1:]]
+    return Real(K.stack([count, *rest]), dtype)
+
+
+# What asks how many rows there are.
+_COUNTED: dict[str, Callable[[Selected, str], Soft]] = {"Size": _size, "Shape": _shape}
