@@ -122,6 +122,9 @@ class Interpreter:
         special = _SPECIAL.get(node.op)
         if special is not None and exact is not None:
             return special(self, node, args, exact)
+        args = self._with_hard_sizes(node, args, exact)
+        if not any(isinstance(a, Soft) for a in args):
+            return self.executor.run_node(node, args)
         call = Call(node, args, self.executor.run_node, exact)
         context = Context(self.temperature, self.kernel, lambda n, a: self.apply(n, a, None))
         if any(isinstance(a, Selected) for a in args):
@@ -148,13 +151,24 @@ class Interpreter:
                 return moved
         if node.nature == "position" and _enters(call):
             return self._on_expectations(node, args)
-        if node.nature == "shape":
+        if node.param("shape_only"):
             return self.executor.run_node(node, [value_of(a) for a in args])
         if _stores_integers(node, args):
             return self._unknown(node, exact)
         if node.nature in ("smooth", "kink", "singular", "wrap") and node.op != "py_call":
             return self._on_expectations(node, args)
         return self._unknown(node, exact)
+
+    def _with_hard_sizes(self, node: Node, args: Sequence[Any], exact: Hard | None) -> list[Any]:
+        """The operands, those that only say how large something is as in the user's program."""
+        sizes = node.param("sizes", ())
+        if exact is None or not any(isinstance(args[n], Soft) for n in sizes):
+            return list(args)
+        self._note(node, "the same, with its size as it is")
+        return [
+            exact(i) if n in sizes else a
+            for n, (i, a) in enumerate(zip(node.inputs, args, strict=True))
+        ]
 
     def _on_expectations(self, node: Node, args: Sequence[Any]) -> list[Any]:
         results = self.executor.run_node(node, [value_of(a) for a in args])

@@ -260,5 +260,5 @@ def _asks_for(node: ast.expr, op: str, native: str) -> bool:
         called = getattr(node.func, "attr", None) or getattr(node.func, "id", "")
         bare = called.removeprefix("reduce_")
         names = {op, native.lower()} | _CALLED.get(op, set())
-        return called in names or bare in names or bare.replace("_", "") == native.lower()
+        return called in names or bare in names or bare.replace("_", "").lower() == native.lower()
     return False

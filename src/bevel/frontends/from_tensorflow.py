@@ -8,6 +8,7 @@ declared gradient (`tf.custom_gradient`) becomes a nested program too. The execu
 
 from __future__ import annotations
 
+import contextlib
 import re
 import traceback
 from collections.abc import Callable, Sequence
@@ -123,7 +124,13 @@ def trace_call(fn: Callable[..., Any], call: Arguments) -> Trace:
         )
     builder = _Builder(Locator(__file__))
     given = len(call.leaves)
-    program = builder.build(graph, name, graph.inputs[:given], graph.inputs[given:], graph.outputs)
+    heads = (graph.inputs[:given], graph.inputs[given:], graph.outputs)
+    try:
+        program = builder.build(graph, name, *heads)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise TraceError(
+            f"`{name}` holds something that Bevel cannot read: {type(error).__name__}: {error}"
+        ) from error
     variables = {id(v.handle): v for v in graph.variables}
     captured = tuple(variables.get(id(outer), outer) for outer, _ in graph.captures)
     structure = concrete.structured_outputs
@@ -151,21 +158,29 @@ class _Builder:
         effects = [
             op for op in getattr(graph, "control_outputs", ()) if op.type not in _IGNORED_EFFECTS
         ]
-        ends = [t.op for t in outputs] + effects
-        needed = _slice(graph.get_operations(), ends, stop={t.op for t in (*inputs, *captures)})
-        for_value = set(_slice(graph.get_operations(), [t.op for t in outputs], stop=set()))
+        results = [t.op for t in outputs]
+        heads = {t.op for t in (*inputs, *captures)}
+        declared = _declarations(graph, [*results, *effects], heads)
+        # a declared gradient may read what no value needs
+        results += [t.op for d in declared.values() for t in d.read]
+        needed = _slice(graph.get_operations(), results + effects, stop=heads)
+        for_value = set(_slice(graph.get_operations(), results, stop=set()))
         ids: dict[str, int] = {}
         given, taken = (tuple(_value(t, ids) for t in heads) for heads in (inputs, captures))
-        nodes = tuple(self._node(op, graph, ids, op in for_value) for op in needed)
+        nodes = tuple(
+            self._custom_gradient(op, ids, declared[op])
+            if op in declared
+            else self._node(op, graph, ids, op in for_value)
+            for op in needed
+        )
         return Program(name, given, taken, nodes, tuple(ids[t.name] for t in outputs))
 
     def _node(self, op: tf.Operation, graph: Any, ids: dict[str, int], used: bool) -> Node:
-        declared = _declared_gradient(op)
-        if declared:
-            return self._custom_gradient(op, graph, ids, declared)
         word, operands, params = names.NAMES.get(op.type, names.NATIVE)
         if op.type == "Const":
             word, params = "constant", _constant
+        elif graph._is_function(op.type):  # an old kind of call: the function's name is the type
+            word = "call"
         if isinstance(operands, slice):
             operands = tuple(range(len(op.inputs)))[operands]
         elif operands == ():
@@ -173,6 +188,10 @@ class _Builder:
         parameters = params(op)
         if not used:
             parameters["effect"] = True
+        if op.type in names.SIZES:
+            parameters["sizes"] = names.SIZES[op.type]
+        if op.type in names.SHAPE:
+            parameters["shape_only"] = True
         programs = tuple(self._nested(n, f, graph) for n, f in _functions(op, word))
         return Node(
             op=word,
@@ -197,43 +216,73 @@ class _Builder:
                 )
         return self.build(inner, name, inner.inputs, (), inner.outputs)
 
-    def _custom_gradient(
-        self, op: tf.Operation, graph: Any, ids: dict[str, int], declared: str
-    ) -> Node:
-        """Copies the declared gradient, built here for placeholders in place of what flows back."""
-        before = set(graph.get_operations())
-        with graph.as_default():
-            flowing = [tf.compat.v1.placeholder(t.dtype, t.shape) for t in op.outputs]
-            gradients = gradient_registry.lookup(declared)(op, *flowing)
-            gradients = [None if g is None else tf.convert_to_tensor(g) for g in gradients]
-        arriving = [g for g in gradients if g is not None]
-        added = set(graph.get_operations()) - before
-        inner = [o for o in _slice(graph.get_operations(), [g.op for g in arriving], stop=set())]
-        flows = {p.op for p in flowing}
-        read = [t for o in inner if o in added for t in o.inputs if t.op not in added]
-        read += [g for g in arriving if g.op not in added]
-        outer = list({t.name: t for t in read}.values())
+    def _custom_gradient(self, op: tf.Operation, ids: dict[str, int], declared: _Declared) -> Node:
         own: dict[str, int] = {}
-        given, taken = (tuple(_value(t, own) for t in heads) for heads in (flowing, outer))
-        made = [o for o in inner if o in added and o not in flows]
-        nodes = tuple(self._node(o, graph, own, True) for o in made)
-        results = tuple(own[g.name] for g in arriving)
+        given, taken = (
+            tuple(_value(t, own) for t in heads) for heads in (declared.flowing, declared.read)
+        )
+        nodes = tuple(self._node(o, op.graph, own, True) for o in declared.made)
+        results = tuple(own[g.name] for g in declared.gradients if g is not None)
         program = Program(f"gradient of {_called(op)}", given, taken, nodes, results)
-        operands = tuple(range(len(op.inputs)))
         # Where the decorated function itself is traced, no line of the user's calls it.
         loc = self._locate(_frames(op), "custom_gradient", op.type)
         loc = loc or next((node.loc for node in nodes if node.loc), None)
         return Node(
             op="custom_gradient",
             native=op.type,
-            inputs=(*(ids[t.name] for t in op.inputs), *(ids[t.name] for t in outer)),
-            operands=operands,
+            inputs=tuple(ids[t.name] for t in (*op.inputs, *declared.read)),
+            operands=tuple(range(len(op.inputs))),
             outputs=tuple(_value(t, ids) for t in op.outputs),
             nature="custom",
-            params=(("gradients", tuple(g is not None for g in gradients)),),
+            params=(("gradients", tuple(g is not None for g in declared.gradients)),),
             programs=(program,),
             loc=loc,
         )
+
+
+@dataclass(frozen=True)
+class _Declared:
+    """A declared gradient as operations of the graph, built for placeholders of what flows back.
+
+    Attributes:
+        flowing: The placeholders.
+        gradients: A tensor for each operand, or None.
+        made: The operations that make them.
+        read: The tensors of the function itself that those read.
+    """
+
+    flowing: tuple[tf.Tensor, ...]
+    gradients: tuple[tf.Tensor | None, ...]
+    made: tuple[tf.Operation, ...]
+    read: tuple[tf.Tensor, ...]
+
+
+def _declarations(graph: Any, ends: Sequence[Any], stop: set[Any]) -> dict[Any, _Declared]:
+    """The declared gradients that `ends` meet, and those that these read in turn."""
+    found: dict[Any, _Declared] = {}
+    pending = list(ends)
+    while pending:
+        met = [op for op in _slice(graph.get_operations(), pending, stop) if op not in found]
+        new = {op: _declared(graph, op, name) for op in met if (name := _declared_gradient(op))}
+        found |= new
+        pending = [t.op for declared in new.values() for t in declared.read]
+    return found
+
+
+def _declared(graph: Any, op: tf.Operation, name: str) -> _Declared:
+    before = set(graph.get_operations())
+    with graph.as_default():
+        flowing = tuple(tf.compat.v1.placeholder(t.dtype, t.shape) for t in op.outputs)
+        gradients = gradient_registry.lookup(name)(op, *flowing)
+        gradients = tuple(None if g is None else tf.convert_to_tensor(g) for g in gradients)
+    arriving = [g for g in gradients if g is not None]
+    added = set(graph.get_operations()) - before
+    flows = {p.op for p in flowing}
+    reached = _slice(graph.get_operations(), [g.op for g in arriving], stop=set())
+    read = [t for o in reached if o in added for t in o.inputs if t.op not in added]
+    read += [g for g in arriving if g.op not in added]
+    made = tuple(o for o in reached if o in added and o not in flows)
+    return _Declared(flowing, gradients, made, tuple({t.name: t for t in read}.values()))
 
 
 def _slice(operations: Sequence[Any], ends: Sequence[Any], stop: set[Any]) -> list[Any]:
@@ -311,6 +360,8 @@ def _functions(op: tf.Operation, word: str) -> list[tuple[str, str]]:
     """What an operation runs: a name to show, and the graph's own name of the function."""
     if word == "switch":
         return [(f"branch {i}", f.name) for i, f in enumerate(op.get_attr("branches"))]
+    if word == "call" and op.type not in names.NAMES:
+        return [("called", op.type)]
     return [(show, op.get_attr(attribute).name) for show, attribute in _CONTROL.get(word, ())]
 
 
@@ -341,7 +392,16 @@ def _plain(value: Any) -> Any:
 
 
 def _frames(op: tf.Operation) -> list[tuple[str, int, str]]:
-    return [(f.filename, f.lineno, f.name) for f in op.traceback]
+    """Python's stack where an operation was made; a function that was rebuilt has none.
+
+    What `tf.vectorized_map` makes of an operation is named after that operation, which the mapped
+    function has made.
+    """
+    original, _, made = op.name.partition("/pfor/")
+    if made:
+        with contextlib.suppress(KeyError):
+            op = op.graph.get_operation_by_name(original)
+    return [(f.filename, f.lineno, f.name) for f in op.traceback or ()]
 
 
 _QUOTED_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')

@@ -237,7 +237,10 @@ def _run_custom_gradient(node: Node, operands: Sequence[Any], run: Run) -> list[
 
         return values, gradient
 
-    return _as_list(pass_through(*operands))
+    # what gets no gradient is cut off: a zero would go on, and become NaN at an infinite derivative
+    present = (*declared, *[False] * (len(operands) - count))
+    cut = [t if p else tf.stop_gradient(t) for t, p in zip(operands, present, strict=True)]
+    return _as_list(pass_through(*cut))
 
 
 def _run_read(node: Node, operands: Sequence[Any], run: Run) -> list[Any]:

@@ -194,6 +194,17 @@ SHAPE = frozenset(
     """.split()
 )
 
+# Operands that are sizes: how large something is stays what the user's program makes it.
+SIZES = {
+    "Fill": (0,),
+    "Reshape": (1,),
+    "BroadcastTo": (1,),
+    "Tile": (1,),
+    "Pad": (1,),
+    "PadV2": (1,),
+    "Range": (0, 1, 2),
+}
+
 # Operations whose results have a length that depends on values.
 SELECTING = frozenset(
     """

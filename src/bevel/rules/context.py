@@ -53,18 +53,25 @@ class Call:
         return self.node.param(name)
 
     def hard(self, position: int) -> Any:
-        """The hard value of a vocabulary operand: sizes stay what the user's program makes them."""
-        n = self.node.operands[position]
+        """The hard value of a vocabulary operand."""
+        return self._hard_input(self.node.operands[position])
+
+    def native(self, *values: Any) -> Any:
+        """The framework's own first result, with `values` for the vocabulary's operands.
+
+        The other operands are sizes and axes: those stay what the user's program makes them.
+        """
+        spoken_of = dict(zip(self.node.operands, values, strict=True))
+        operands = [
+            value_of(spoken_of[n]) if n in spoken_of else self._hard_input(n)
+            for n in range(len(self.inputs))
+        ]
+        return self.run(self.node, operands)[0]
+
+    def _hard_input(self, n: int) -> Any:
         if not isinstance(self.inputs[n], Soft) or self.exact is None:
             return value_of(self.inputs[n])
         return self.exact(self.node.inputs[n])
-
-    def native(self, *values: Any) -> Any:
-        """The framework's own first result, with `values` for the vocabulary's operands."""
-        operands = [value_of(v) for v in self.inputs]
-        for position, value in zip(self.node.operands, values, strict=True):
-            operands[position] = value_of(value)
-        return self.run(self.node, operands)[0]
 
 
 @dataclass(frozen=True)
