@@ -310,3 +310,13 @@ def test_two_births_are_both_found():
         return tf.reduce_sum(tf.sqrt(p)) + tf.reduce_sum(tf.math.log(p))
 
     assert sorted(births(fn, Y, ZEROS)) == [("log", False), ("sqrt", False)]
+
+
+def test_the_branch_that_an_index_picks_is_written_out():
+    def cost(y_true, y_pred):
+        branches = [lambda: tf.round(y_pred), lambda: tf.sign(y_pred), lambda: y_pred]
+        return tf.reduce_sum(tf.switch_case(tf.cast(y_true[0], tf.int32), branches))
+
+    for index, cut in ((0.0, ["round"]), (1.0, ["sign"]), (2.0, []), (7.0, [])):
+        run = recorded(cost, np.float32([index]), np.float32([0.3]))
+        assert cuts(run) == cut

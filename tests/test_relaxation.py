@@ -305,6 +305,45 @@ def test_a_custom_gradient_is_respected():
     np.testing.assert_allclose(found, 7.0 * (np.abs(SCORES) < 1))
 
 
+def test_a_declared_gradient_may_use_what_the_value_does_not():
+    @tf.custom_gradient
+    def spike(x):
+        slope = tf.sigmoid(4.0 * x)  # used on the way back only
+        return tf.cast(x > 0.0, tf.float32), lambda upstream: upstream * slope * (1.0 - slope)
+
+    value, found = gradient(relax(lambda y, p: tf.reduce_sum(spike(p))), SCORES, SCORES)
+    slope = 1 / (1 + np.exp(-4.0 * SCORES))
+    assert value == np.sum(SCORES > 0)
+    np.testing.assert_allclose(found, slope * (1 - slope), rtol=1e-5, atol=1e-6)
+
+
+def test_what_has_no_declared_gradient_is_cut_off():
+    labels = RNG.integers(1, 4, (3, 4)).astype("int32")
+    logits = RNG.normal(size=(3, 12, 5)).astype("float32")
+
+    def ctc(y_true, y_pred):
+        return tf.reduce_mean(
+            tf.nn.ctc_loss(
+                y_true, y_pred, tf.fill([3], 4), tf.fill([3], 12),
+                logits_time_major=False, blank_index=0,
+            )
+        )  # fmt: skip
+
+    value, found = gradient(relax(ctc, wrt=1), labels, logits)
+    expected, reference = gradient(ctc, labels, logits)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(found, reference, rtol=1e-5, atol=1e-7)
+    assert bevel.audit(ctc, labels, logits, wrt=1).ok
+
+
+def test_how_large_a_confusion_matrix_is_stays_hard():
+    def trace(y_true, y_pred):
+        table = tf.math.confusion_matrix(tf.argmax(y_true, 1), tf.argmax(y_pred, 1))
+        return tf.linalg.trace(tf.cast(table, tf.float32)) / 16
+
+    np.testing.assert_allclose(relax(trace)(ROWS, SHARES), relax(confusion)(ROWS, SHARES))
+
+
 # Dtypes and edges.
 
 
