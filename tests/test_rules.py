@@ -73,6 +73,9 @@ HARD_LIMITS = {
         tf.reduce_sum(tf.cast(p > 0.5, "int32")),
     ),
     "stacked": lambda y, p: tf.stack([p > 0.5, p > 0.3], 1),
+    "stacked-index": lambda y, p: (
+        tf.cast(tf.stack([tf.argmax(p) // 3, tf.argmax(p) % 3]), "float32") - 0.5
+    ),
     "concat": lambda y, p: tf.concat([tf.sign(p - 0.5), y], 0),
     "reversed": lambda y, p: tf.reverse(tf.sign(p - 0.5), [0]),
     "transposed-index": lambda y, p: tf.transpose(tf.argmax(tf.reshape(p, (1, 3, 2)), 2)),

@@ -52,6 +52,8 @@ def lift(ctx: Context, call: Call) -> Any:
         )
     if finite:
         return _per_atom(ctx, call, args, finite[0])
+    if not any(isinstance(a, Index) for a in args):
+        return ctx.apply(call.node, args)[0]
     return _per_position(ctx, call, args)
 
 
