@@ -154,6 +154,15 @@ def test_the_hard_limit(name):
     np.testing.assert_allclose(soft, hard, atol=2e-3)
 
 
+def test_a_cast_to_an_integer_sees_the_next_one_from_below_a_half():
+    def looked_up(y_true, y_pred):
+        return tf.reduce_sum(tf.gather([0.0, 1.0, 4.0], tf.cast(y_pred, tf.int32)))
+
+    value, gradient = value_and_gradient(looked_up, LABELS, np.float32([0.1, 0.4, 0.6, 1.2]))
+    assert np.all(gradient > 0)
+    assert abs(value - 1.0) < 0.3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", HARD_LIMITS)
 def test_gradients_are_finite(name):

@@ -86,7 +86,8 @@ def _truth(ctx: Context, call: Call, x: Any) -> Any:
 def _truncated(ctx: Context, x: Real, dtype: str) -> Rounded:
     """A cast to an integer: floor above 0, ceil below, with no step at 0 itself."""
     t = x.tensor
-    u = K.where(t >= 0, K.maximum(t, 0.5 * K.ones_like(t)), K.minimum(t + 1, 0.5 * K.ones_like(t)))
+    above = K.full_like(t, 0.5 + 2**-10)  # nearest to the step at 1; a half is nearest to that at 0
+    u = K.where(t >= 0, K.maximum(t, above), K.minimum(t + 1, 0.5 * K.ones_like(t)))
     return Rounded(_far_from_zero(t, u), dtype, ctx.nearest, x.origin)
 
 
