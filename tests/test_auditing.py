@@ -344,3 +344,15 @@ def test_a_function_that_raises_is_blamed_at_its_own_line():
     with pytest.raises(TraceError) as caught:
         audit(loss, LABELS, CHANCES)
     assert "tf.matmul" in caught.value.loc.text
+
+
+def test_a_loop_that_ends_only_here_does_not_hang_the_audit():
+    def growth(y_true, y_pred):
+        rounds, x = tf.constant(0.0), y_pred[0]
+        while x < 10.0:  # never ends from a number below 0
+            x = x * 1.5
+            rounds += 1.0
+        return tf.square(y_true[0] - rounds)
+
+    report = audit(growth, np.float32([4.0]), np.float32([1.3]))
+    assert report.verdict == "blocked", str(report)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -248,7 +248,9 @@ class _Audit(_Run):
 
     def _runner(self) -> Callable[..., Any]:
         """Value and gradient, compiled; the value alone where differentiation fails."""
-        trace, executor = self.trace, self.executor
+        executor = self.executor
+        # elsewhere a loop may never end
+        trace = replace(self.trace, program=self.trace.program.bounded(self.recording.rounds))
 
         def fn(*leaves: Any) -> Any:
             return executor.execute(trace, leaves)

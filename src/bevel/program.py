@@ -9,7 +9,7 @@ audit, the relaxation, the plain executor) read them.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -194,6 +194,21 @@ class Program:
             for missing in set(program.outputs) - known:
                 raise ProgramError(f"program `{program.name}` returns %{missing}, never made.")
         return self
+
+    def bounded(self, rounds: Mapping[int, int]) -> Program:
+        """The same program with a limit of rounds for every loop: an executor raises beyond it.
+
+        Args:
+            rounds: How many a loop is known to take, by the id of its node; 0 for others.
+        """
+        nodes = []
+        for node in self.nodes:
+            params = node.params
+            if node.op == "while_loop":
+                params = (*params, ("limit", 1000 + 20 * rounds.get(id(node), 0)))
+            inner = tuple(p.bounded(rounds) for p in node.programs)
+            nodes.append(replace(node, params=params, programs=inner))
+        return replace(self, nodes=tuple(nodes))
 
     def _define(self, value: Value, known: set[int]) -> None:
         if value.id in known:

@@ -53,6 +53,7 @@ class Recording:
         values: The value behind each token.
         live: Tokens that a gradient can get to from the trained ones.
         active: Tokens that depend on the trained ones at all.
+        rounds: The most rounds that a loop took, by the id of its node.
     """
 
     events: list[Event] = field(default_factory=list)
@@ -61,6 +62,7 @@ class Recording:
     values: list[Any] = field(default_factory=list)
     live: set[int] = field(default_factory=set)
     active: set[int] = field(default_factory=set)
+    rounds: dict[int, int] = field(default_factory=dict)
 
     def reaching(self, through_declared: bool) -> set[int]:
         """Tokens that the results depend on.
@@ -175,6 +177,8 @@ class _Recorder:
         while True:
             asked.append(self.run(condition, state)[0])
             if not _truth(self.recording.values[asked[-1]]):
+                most = self.recording.rounds
+                most[id(node)] = max(most.get(id(node), 0), len(asked) - 1)
                 return self._join(node, asked, state)
             state = self.run(body, state)
 

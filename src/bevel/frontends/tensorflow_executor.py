@@ -194,13 +194,18 @@ def _run_while(node: Node, operands: Sequence[Any], run: Run) -> list[Any]:
         results = run(body, whole(state))
         return tuple(results[i] for i in moving)
 
+    limit = node.param("limit")
+    bound = _most_rounds(node, operands) if limit is None else limit
     final = tf.while_loop(
         lambda *state: run(condition, whole(state))[0],
         step,
         tuple(operands[i] for i in moving),
         shape_invariants=tuple(shapes),
-        maximum_iterations=_most_rounds(node, operands),
+        maximum_iterations=bound,
     )
+    if limit is not None:
+        goes_on = run(condition, whole(final))[0]
+        tf.debugging.Assert(tf.logical_not(goes_on), [f"more than {limit} rounds of a loop"])
     return whole(final)
 
 
