@@ -420,7 +420,17 @@ def selected(y_true, y_pred):
     return tf.reduce_sum(tf.sort(tf.boolean_mask(y_true, y_pred > 0.5))[:2])
 
 
-UNKNOWN = {"unique": distinct, "strings": text, "numpy": black_box, "mask": selected}
+def turned(y_true, y_pred):
+    return tf.reduce_sum(tf.boolean_mask(y_true, y_pred > 0.5)[::-1] * tf.constant(2.0))
+
+
+UNKNOWN = {
+    "reversed": turned,
+    "unique": distinct,
+    "strings": text,
+    "numpy": black_box,
+    "mask": selected,
+}
 
 
 @pytest.mark.parametrize("name", UNKNOWN)

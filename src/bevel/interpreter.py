@@ -21,7 +21,7 @@ from bevel.errors import BevelError, UnknownOperationError
 from bevel.program import Loc, Node, Program
 from bevel.rules.context import Call, Context
 from bevel.rules.index import positions
-from bevel.rules.lifting import DISCRETE, lift
+from bevel.rules.lifting import DISCRETE, is_elementwise, lift
 from bevel.rules.logic import as_prob, blend
 from bevel.rules.selection import on_rows
 from bevel.rules.structural import move
@@ -140,7 +140,7 @@ class Interpreter:
             isinstance(a, Real | Soft) for a in args if a is not None
         ):
             return [_constant(r) for r in self.executor.run_node(node, [value_of(a) for a in args])]
-        if node.op in rules.ELEMENTWISE or node.nature == "elementwise":
+        if is_elementwise(node):
             if any(isinstance(a, (*DISCRETE, Stacked)) for a in args):
                 return [lift(context, call)]
             if node.nature != "step":
@@ -309,7 +309,7 @@ class _Repeats:
     Both then get one soft value: `y[p > t]` and `x[p > t]` are rows that the same mask picks.
     """
 
-    _PURE = TRANSPARENT | CUTS - {"python", "random", "stop"}
+    _PURE = TRANSPARENT | CUTS - {"opaque", "python", "random", "stop"}
 
     def __init__(self) -> None:
         self._first: dict[int, int] = {}

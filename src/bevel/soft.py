@@ -5,9 +5,9 @@ the user's program computes hard:
 
     Real      a float that varies smoothly, or a count: an integer known by its expectation
     Prob      a bool, or a bool turned into 0 and 1, by the chance that it is true
-    Mixture   a number that is one of a few values, each with a chance (a sign, a branch, a
-    rounding) Index     an integer that picks one of n, as weights over n on one more axis at the
-    end Rounded   a number rounded to an integer, not yet looked at
+    Mixture   a number that is one of a few values, each with a chance: a sign, a branch, a rounding
+    Index     an integer that picks one of n, as weights over n on one more axis at the end
+    Rounded   a number rounded to an integer, not yet looked at
     Stacked   several of these put side by side on one axis
     Selected  the rows that a soft mask picks, each with its chance: how many there are is soft
 

@@ -159,11 +159,11 @@ class _Builder:
             op for op in getattr(graph, "control_outputs", ()) if op.type not in _IGNORED_EFFECTS
         ]
         results = [t.op for t in outputs]
-        heads = {t.op for t in (*inputs, *captures)}
-        declared = _declarations(graph, [*results, *effects], heads)
+        stop = {t.op for t in (*inputs, *captures)}
+        declared = _declarations(graph, [*results, *effects], stop)
         # a declared gradient may read what no value needs
         results += [t.op for d in declared.values() for t in d.read]
-        needed = _slice(graph.get_operations(), results + effects, stop=heads)
+        needed = _slice(graph.get_operations(), results + effects, stop)
         for_value = set(_slice(graph.get_operations(), results, stop=set()))
         ids: dict[str, int] = {}
         given, taken = (tuple(_value(t, ids) for t in heads) for heads in (inputs, captures))
@@ -185,13 +185,9 @@ class _Builder:
             operands = tuple(range(len(op.inputs)))[operands]
         elif operands == ():
             operands = tuple(range(len(op.inputs)))
-        parameters = params(op)
+        parameters = params(op) | names.facts(op)
         if not used:
             parameters["effect"] = True
-        if op.type in names.SIZES:
-            parameters["sizes"] = names.SIZES[op.type]
-        if op.type in names.SHAPE:
-            parameters["shape_only"] = True
         programs = tuple(self._nested(n, f, graph) for n, f in _functions(op, word))
         return Node(
             op=word,

@@ -220,3 +220,15 @@ RANDOM = frozenset(
     StatelessTruncatedNormal StatelessRandomUniformIntV2 ParameterizedTruncatedNormal
     """.split()
 )
+
+
+def facts(op: tf.Operation) -> dict[str, Any]:
+    """What the rules want to know of operations that stay native, too."""
+    known: dict[str, Any] = {}
+    if op.type in SIZES:
+        known["sizes"] = SIZES[op.type]
+    if op.type in SHAPE:
+        known["shape_only"] = True
+    if op.type == "StridedSlice":
+        known["steps"] = tuple(_static(op, 3) or ())
+    return known

@@ -23,6 +23,9 @@ from bevel.rules import (
     selection,
     singular,
 )
+from bevel.rules.lifting import ELEMENTWISE
+
+__all__ = ["ELEMENTWISE", "GUARDS", "LOOK_UPS", "RULES", "Rule"]
 
 
 @dataclass(frozen=True)
@@ -87,16 +90,6 @@ RULES: dict[str, Rule] = {
     "divide": Rule(singular.divide),
     "pow": Rule(singular.power),
 }
-
-# Vocabulary that acts on each element by itself: lifted where its rule says nothing.
-ELEMENTWISE = frozenset(
-    """
-    greater greater_equal less less_equal equal not_equal sign round floor ceil floor_divide
-    remainder logical_and logical_or logical_not logical_xor where astype abs relu relu6 leaky_relu
-    maximum minimum clip sqrt rsqrt reciprocal divide log log1p pow atan2 acos asin atanh acosh add
-    subtract multiply negative bitwise_and isnan isfinite isinf
-    """.split()
-)
 
 # Look-ups by a hard position only move elements.
 LOOK_UPS = frozenset({"take", "gather_nd"})

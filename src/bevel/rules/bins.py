@@ -15,6 +15,7 @@ from typing import Any
 from keras import ops as K
 
 from bevel.rules.context import STAIR, Call, Context, spread
+from bevel.rules.index import places
 from bevel.soft import Index, Real, as_float, value_of
 
 
@@ -66,5 +67,4 @@ def _floats(values: Any, edges: Any) -> tuple[Any, Any]:
 
 
 def _index(call: Call, weights: Any) -> Index:
-    places = K.cast(K.arange(K.shape(weights)[-1]), call.dtype)
-    return Index(weights, places, call.dtype, is_position=True)
+    return Index(weights, places(weights, call.dtype), call.dtype, is_position=True)

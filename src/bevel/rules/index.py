@@ -45,7 +45,7 @@ def _extreme(ctx: Context, call: Call, x: Any, search: Any) -> Any:
     values = scores(x.mean, axis)
     scale = spread(values - K.mean(values, axis=axis, keepdims=True))
     weights = search(values, axis=axis, temperature=ctx.temperature, kernel="cauchy", scale=scale)
-    return Index(weights, _places(weights, call.dtype), call.dtype, is_position=True)
+    return Index(weights, places(weights, call.dtype), call.dtype, is_position=True)
 
 
 def scores(x: Any, axis: int) -> Any:
@@ -181,7 +181,8 @@ def _between(count: Real) -> Mixture:
     return Mixture(lambda: [(1 - share, low), (share, low + 1)], 2, count.dtype)
 
 
-def _places(weights: Any, dtype: str) -> Any:
+def places(weights: Any, dtype: str) -> Any:
+    """All positions of the last axis of weights: 0 ... n-1."""
     return K.cast(K.arange(K.shape(weights)[-1]), dtype)
 
 

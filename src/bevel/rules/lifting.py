@@ -12,6 +12,7 @@ from typing import Any
 
 from keras import ops as K
 
+from bevel.program import Node
 from bevel.rules.context import Call, Context
 from bevel.soft import (
     MAX_ATOMS,
@@ -29,12 +30,27 @@ from bevel.soft import (
     value_of,
 )
 
+# Vocabulary that acts on each element by itself: lifted where its rule says nothing.
+ELEMENTWISE = frozenset(
+    """
+    greater greater_equal less less_equal equal not_equal sign round floor ceil floor_divide
+    remainder logical_and logical_or logical_not logical_xor where astype abs relu relu6 leaky_relu
+    maximum minimum clip sqrt rsqrt reciprocal divide log log1p pow atan2 acos asin atanh acosh add
+    subtract multiply negative bitwise_and isnan isfinite isinf
+    """.split()
+)
+
 # Linear in each operand, so the expectation of the result is the result of the expectations.
 MULTILINEAR = frozenset({"add", "subtract", "multiply", "negative"})
 
 DISCRETE = (Prob, Mixture, Index, Rounded)
 
 MAX_JOINT = 4096
+
+
+def is_elementwise(node: Node) -> bool:
+    """Whether a node acts on each element by itself."""
+    return node.op in ELEMENTWISE or node.nature == "elementwise"
 
 
 def lift(ctx: Context, call: Call) -> Any:

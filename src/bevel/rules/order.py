@@ -23,7 +23,7 @@ from typing import Any
 from keras import ops as K
 
 from bevel.rules.context import Call, Context, spread
-from bevel.rules.index import scores
+from bevel.rules.index import places, scores
 from bevel.soft import Index, Real, Soft, value_of
 
 _ROUNDS = 10
@@ -44,7 +44,7 @@ def top_k(ctx: Context, call: Call, x: Any) -> Any:
     values = call.native(x)
     weights = _permutation(ctx, scores(value_of(x), -1))[..., :k, :]
     dtype = call.node.outputs[1].dtype
-    return [Real(values, call.dtype), Index(weights, _places(weights, dtype), dtype, True)]
+    return [Real(values, call.dtype), Index(weights, places(weights, dtype), dtype, True)]
 
 
 def _permutation(ctx: Context, x: Any) -> Any:
@@ -54,8 +54,7 @@ def _permutation(ctx: Context, x: Any) -> Any:
     rank = K.sum(larger, axis=-1) - 0.5  # without the element against itself
     blur = K.cast(_BLUR * ctx.temperature, K.dtype(x))
     variance = K.sum(larger * (1 - larger), axis=-1) - 0.25 + blur * blur
-    places = K.cast(K.arange(K.shape(x)[-1]), K.dtype(x))
-    distance = K.expand_dims(places, -1) - K.expand_dims(rank, -2)
+    distance = K.expand_dims(places(x, K.dtype(x)), -1) - K.expand_dims(rank, -2)
     weights = 1 / (1 + distance * distance / K.expand_dims(K.maximum(variance, 1e-9), -2))
     for _ in range(_ROUNDS):
         weights = weights / K.sum(weights, axis=-2, keepdims=True)
@@ -73,8 +72,4 @@ def _inverse(call: Call, x: Index, k: int) -> Any:
     weights = weights / K.sum(weights, axis=-1, keepdims=True)
     dtype = call.node.outputs[1].dtype
     values = K.broadcast_to(K.take(support, order), K.shape(weights)[:-1])
-    return [values, Index(weights, _places(weights, dtype), dtype, True)]
-
-
-def _places(weights: Any, dtype: str) -> Any:
-    return K.cast(K.arange(K.shape(weights)[-1]), dtype)
+    return [values, Index(weights, places(weights, dtype), dtype, True)]

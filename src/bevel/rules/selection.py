@@ -17,8 +17,8 @@ from typing import Any
 from keras import ops as K
 
 from bevel import ops
-from bevel.program import Node
 from bevel.rules.context import Call, Context
+from bevel.rules.lifting import is_elementwise
 from bevel.soft import Prob, Real, Selected, Soft, as_float, value_of
 
 
@@ -44,17 +44,11 @@ def on_rows(ctx: Context, call: Call) -> Any:
     if node.op in ("take", "gather_nd"):
         if not isinstance(call.args[1], Selected) or call.param("axis") not in (0, None):
             return NotImplemented
-    elif not (_acts_on_each(node) and _fit(call.inputs)) and not _keeps_rows(call):
+    elif not (is_elementwise(node) and _fit(call.inputs)) and not _keeps_rows(call):
         return NotImplemented
     rows = [a.rows if isinstance(a, Selected) else a for a in call.inputs]
     results = ctx.apply(node, rows)
     return [Selected(r, p, v.dtype) for r, v in zip(results, node.outputs, strict=True)]
-
-
-def _acts_on_each(node: Node) -> bool:
-    from bevel.rules import ELEMENTWISE
-
-    return node.op in ELEMENTWISE or node.op == "identity" or node.nature == "elementwise"
 
 
 def _fit(inputs: Sequence[Any]) -> bool:
@@ -68,8 +62,9 @@ def _keeps_rows(call: Call) -> bool:
     if native == "Squeeze":
         return bool(attrs["squeeze_dims"]) and 0 not in attrs["squeeze_dims"]
     if native == "StridedSlice":
-        whole = attrs["begin_mask"] & attrs["end_mask"] & 1
-        return bool(whole) and not (attrs["new_axis_mask"] | attrs["shrink_axis_mask"]) & 1
+        from_end_to_end = attrs["begin_mask"] & attrs["end_mask"] & 1
+        changed = (attrs["new_axis_mask"] | attrs["shrink_axis_mask"]) & 1
+        return bool(from_end_to_end) and not changed and call.param("steps")[:1] == (1,)
     return False
 
 
