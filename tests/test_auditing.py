@@ -50,6 +50,41 @@ def test_a_dead_term_is_named_although_the_whole_trains():
     assert 0 < report.gradient.norm < 1
 
 
+@pytest.mark.parametrize("weight", [1.0, 0.1])
+def test_a_stopped_term_is_named_however_small(weight):
+    def loss(y_true, y_pred):
+        return mse(y_true, y_pred) + weight * mse(y_true, tf.stop_gradient(y_pred))
+
+    report = audit(loss, LABELS, CHANCES)
+    assert report.verdict == "partial"
+    assert codes(report, "error") == ["B105"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_rare_hit_is_blocked_and_not_flat(seed):
+    """One positive of twenty: hardly any prediction has it among its first three."""
+    rng = np.random.default_rng(seed)
+    wanted = np.eye(20, dtype="float32")[rng.integers(0, 20, 1)]
+
+    def recall_at_3(y_true, y_pred):
+        best = tf.math.top_k(y_pred, 3).indices
+        return tf.reduce_mean(tf.reduce_sum(tf.gather(y_true, best, batch_dims=1), -1))
+
+    report = audit(recall_at_3, wanted, rng.normal(size=(1, 20)).astype("float32"))
+    assert report.verdict == "blocked"
+    assert codes(report, "error") == ["B102"]
+
+
+def test_a_stopped_maximum_that_cancels_out_is_only_noted():
+    def loss(y_true, y_pred):
+        top = tf.stop_gradient(tf.reduce_max(y_pred))
+        total = tf.math.log(tf.reduce_sum(tf.exp(y_pred - top))) + top
+        return total - tf.reduce_mean(y_true * y_pred)
+
+    report = audit(loss, LABELS, SCORES)
+    assert (report.verdict, codes(report)) == ("trains", ["B402"])
+
+
 def test_only_the_cut_nearest_to_the_prediction_is_named():
     def loss(y_true, y_pred):
         grade = tf.round(y_pred * 4)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bevel.probing import kind_of, probe, smoothed_derivative, spread_of, targets
+from bevel.searching import far_off
 
 REAL = np.array([-1.2, 0.4, 0.1, 2.0, -0.3])
 UNIT = np.array([0.2, 0.7, 0.45, 0.9])
@@ -214,7 +215,8 @@ def test_kinds_of_predictions(prediction, kind):
 )
 def test_targets_have_the_shape_dtype_and_kind_of_the_prediction(values, dtype):
     prediction = np.array(values, dtype)
-    for (end,) in targets([prediction], np.random.default_rng(0)):
+    far, near = targets([prediction], np.random.default_rng(0))
+    for (end,) in (*far, *near, *far_off([prediction], np.random.default_rng(0))):
         assert (end.shape, end.dtype) == (prediction.shape, prediction.dtype)
         assert np.all(np.isfinite(end))
         if kind_of(prediction) == "unit":
@@ -340,3 +342,11 @@ def test_noise_does_not_leave_the_unit_interval():
         return x.sum()
 
     smoothed(value, prediction=np.array([0.01, 0.5, 0.99]))
+
+
+def test_a_term_without_a_gradient_leaves_its_share_on_the_shortest_lines():
+    """A tenth of the slope is not promised: too little for the longer lines to tell."""
+    found = probed(lambda x: np.sum(x**2), lambda x: 1.8 * x)
+    assert found.unexplained == pytest.approx(0.1 / 1.9, rel=0.05)
+    assert found.inconsistent < 0.5
+    assert probed(lambda x: np.sum(x**3), lambda x: 3 * x * x).unexplained < 0.01

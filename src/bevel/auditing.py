@@ -27,12 +27,17 @@ from bevel.findings import (
     sort_findings,
 )
 from bevel.frontends.arguments import Arguments, select
-from bevel.probing import STEPS, Probe, probe, smoothed_derivative
+from bevel.probing import STEPS, Probe, follow_to, probe, smoothed_derivative
 from bevel.recording import Event, Recording, births_of_nonfinite, record
 from bevel.report import Finding, Gradient, Report
+from bevel.searching import far_off
 
 _DECLARED = frozenset({"stop", "custom"})
 _HIDDEN = frozenset({"python", "opaque"})
+
+# The share of a small change from which on a gradient that does not promise it leaves a term out;
+# float32 and curvature leave less.
+_LASTING = 0.01
 
 
 def audit(
@@ -182,6 +187,8 @@ class _Run:
         smoothed = (float("nan"), float("nan"))
         if math.isfinite(value) and not is_random:
             probed = probe(tried, self.start, rng, self.steps)
+            if not probed.responds:
+                follow_to(tried, self.start, far_off(self.start, rng), probed, self.steps)
             smoothed = smoothed_derivative(lambda p: tried(p)[0], self.start, rng)
         return _Measured(value, gradients, probed, self._summary(gradients, smoothed), is_random)
 
@@ -308,7 +315,7 @@ class _Audit(_Run):
             lost += hidden
         findings += self._errors(lost)
         if is_declared and not stops:
-            findings += declared_findings(recording, seen, measured.gradient, self.shown)
+            findings += declared_findings(recording, seen)
         findings += self._kinks() + self._meeting_branches(open_cuts, lost) + self._dead(measured)
         return self.build("partial" if lost else "trains", measured, findings)
 
@@ -350,13 +357,11 @@ class _Audit(_Run):
 
     def _dropped(self, measured: _Measured) -> list[Event]:
         """`stop_gradient`s that hide a smooth part of what the value responds to."""
-        if measured.probe.inconsistent <= 0.5:
+        if measured.probe.unexplained <= _LASTING and measured.probe.inconsistent <= 0.5:
             return []
         recording = self.recording
-        reached = recording.reaching(through_declared=True)
-        stops = [e for e in recording.cuts(reached) if e.node.nature == "stop"]
-        stepped = any(e.node.nature in ("step", "index", "cast") for e in recording.cuts(reached))
-        return [] if stepped else stops
+        cuts = recording.cuts(recording.reaching(through_declared=True))
+        return [e for e in cuts if e.node.nature == "stop" and not recording.is_stepped(e)]
 
     def _errors(self, cuts: Sequence[Event]) -> list[Finding]:
         unique = {(e.node.loc, e.node.native): e for e in reversed(cuts)}

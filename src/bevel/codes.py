@@ -494,12 +494,13 @@ def loss(y_true, y_pred):
         "B402",
         "a declared gradient is used",
         """
-        A `tf.custom_gradient` lies on the way. The audit takes its word for the slope and has
-        compared it with the measured one: they agree.
+        A `tf.custom_gradient` or a `stop_gradient` lies on the way. The audit takes its word for
+        the slope and has compared it with the measured one: they agree.
         """,
         """
-        Declared gradients are there for numerical stability or speed. This note says only that
-        the gradient at this line is not the framework's own.
+        Declared gradients are there for numerical stability or speed, and a stopped maximum in a
+        stable `log(sum(exp))` cancels out. This note says only that the gradient at this line is
+        not the framework's own.
         """,
         """
 import tensorflow as tf

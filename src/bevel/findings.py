@@ -8,7 +8,7 @@ from bevel.errors import TraceError
 from bevel.probing import Probe
 from bevel.program import Loc
 from bevel.recording import Event, Recording
-from bevel.report import SEVERITIES, Finding, Gradient
+from bevel.report import SEVERITIES, Finding
 
 # For the nature of a cut: its code, and what the marked piece of the line is.
 _CUTS = {
@@ -84,15 +84,15 @@ def singular_finding(event: Event, is_trap: bool, prediction: str) -> Finding:
     )  # fmt: skip
 
 
-def declared_findings(
-    recording: Recording, seen: Probe, gradient: Gradient, prediction: str
-) -> list[Finding]:
-    """What is to be said of custom gradients and of `stop_gradient`s that replace a derivative."""
-    reached = recording.reaching(through_declared=True)
-    stepped = any(e.node.nature in ("step", "index", "cast") for e in recording.cuts(reached))
+def declared_findings(recording: Recording, seen: Probe) -> list[Finding]:
+    """What is to be said of custom gradients and of `stop_gradient`s that cost nothing."""
+    cuts = recording.cuts(recording.reaching(through_declared=True))
+    stepped = any(e.node.nature in ("step", "index", "cast") for e in cuts) and (
+        bool(seen.jumps) or seen.inconsistent > 0.5
+    )
     cosine, slope = seen.agreement
     customs = {e.node.loc: e for e in recording.events if e.node.nature == "custom"}
-    stops = {e.node.loc: e for e in recording.cuts(reached) if e.node.nature == "stop"}
+    stops = {e.node.loc: e for e in cuts if e.node.nature == "stop"}
     found = []
     for event in customs.values():
         node = event.node
@@ -117,8 +117,16 @@ def declared_findings(
         else:
             text = "a declared gradient is used here; it agrees with the measured derivative"
             found.append(Finding("B402", "note", node.name, node.native, node.loc, text))
-    if stepped and not customs:
-        found += [_straight_through(e, cosine) for e in stops.values()]
+    for event in stops.values():
+        node = event.node
+        if recording.is_stepped(event):
+            if not customs:
+                found.append(_straight_through(event, cosine))
+        else:
+            text = (
+                "a `stop_gradient`; the gradient agrees with the measured derivative all the same"
+            )
+            found.append(Finding("B402", "note", node.name, node.native, node.loc, text))
     return found
 
 

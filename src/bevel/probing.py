@@ -8,7 +8,7 @@ lasting disagreement, which a declared gradient leaves everywhere, or the curvat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +42,8 @@ class Probe:
         changes: Change of the value along each line.
         promised: What the gradient promised for it.
         inconsistent: Share of the steps without a jump on which value and gradient disagree.
+        unexplained: Share of the change on the shortest lines, jumps apart, that the gradient does
+            not promise: curvature leaves nothing there, a term without a gradient its own share.
     """
 
     jumps: list[Jump] = field(default_factory=list)
@@ -51,11 +53,18 @@ class Probe:
     changes: list[float] = field(default_factory=list)
     promised: list[float] = field(default_factory=list)
     inconsistent: float = 0.0
+    unexplained: float = 0.0
 
     @property
     def responds(self) -> bool:
         """Whether the value changed anywhere."""
         return self.rises or self.falls
+
+    def take(self, line: _Line) -> None:
+        """Adds what was seen along a line."""
+        self.jumps.extend(line.jumps)
+        self.rises |= line.rises
+        self.falls |= line.falls
 
     @property
     def agreement(self) -> tuple[float, float]:
@@ -70,8 +79,8 @@ class Probe:
 
 def targets(
     prediction: Sequence[np.ndarray], rng: np.random.Generator
-) -> list[tuple[np.ndarray, ...]]:
-    """Where to go from a prediction: other predictions of its kind, near ones last.
+) -> tuple[list[tuple[np.ndarray, ...]], list[tuple[np.ndarray, ...]]]:
+    """Where to go from a prediction: other predictions of its kind, far off and close by.
 
     Some lines move every element by itself, two move all of them together, since a condition on a
     mean hardly notices the former. Rows of probabilities go to other rows of probabilities, values
@@ -79,7 +88,9 @@ def targets(
     """
     lines = [tuple(_other(p, rng) for p in prediction) for _ in range(3)]
     shifts = [tuple(_shifted(p, up) for p in prediction) for up in (True, False)]
-    near = [tuple(p + (q - p) * 0.02 for p, q in zip(prediction, lines[0], strict=True))]
+    near = [
+        tuple(p + (q - p) * 0.02 for p, q in zip(prediction, line, strict=True)) for line in lines
+    ]
     wide = [
         tuple(
             p + 4 * (q - p) if kind_of(p) == "real" else q
@@ -87,7 +98,7 @@ def targets(
         )
         for end in (tuple(_other(p, rng) for p in prediction),)
     ]
-    return [*lines, *shifts, *wide, *near]
+    return [*lines, *shifts, *wide], near
 
 
 def kind_of(p: np.ndarray) -> str:
@@ -150,23 +161,52 @@ def probe(
     """
     result = Probe()
     start, _ = evaluate(prediction)
-    ends = targets(prediction, rng)
+    far, near = targets(prediction, rng)
     doubtful = plain = 0
-    for end in ends:
+    for end in far:
         line = _Line(evaluate, prediction, end, start)
-        jumps, disagreeing, regular = line.follow(steps)
-        result.jumps.extend(jumps)
+        disagreeing, regular = line.follow(steps)
         doubtful, plain = doubtful + disagreeing, plain + regular
-        noise = line.noise
-        result.rises |= line.highest > start + noise
-        result.falls |= line.lowest < start - noise
-        if end is ends[-1]:
-            result.responds_nearby = line.highest > start + noise or line.lowest < start - noise
-        else:
-            result.changes.append(line.change)
-            result.promised.append(line.promise)
+        result.take(line)
+        result.changes.append(line.change)
+        result.promised.append(line.promise)
     result.inconsistent = doubtful / max(1, doubtful + plain)
+    gaps = []
+    for end in near:
+        line = _Line(evaluate, prediction, end, start)
+        line.follow(max(2, steps // 4))
+        result.take(line)
+        result.responds_nearby |= line.rises or line.falls
+        gaps.append(line.gap)
+    result.unexplained = float(np.median(gaps))
     return result
+
+
+def follow_to(
+    evaluate: Evaluate,
+    prediction: Sequence[np.ndarray],
+    ends: Iterable[Sequence[np.ndarray]],
+    result: Probe,
+    steps: int = STEPS,
+) -> None:
+    """Goes on with a probe that saw no response: to the first of some ends that has another value.
+
+    Args:
+        evaluate: Gives value and gradient at a prediction.
+        prediction: The arrays that a gradient must reach.
+        ends: Where to look.
+        result: The probe; what is seen is added.
+        steps: How finely the line is followed.
+    """
+    start, _ = evaluate(prediction)
+    noise = 4e-6 * max(abs(start), 1e-3)
+    for end in ends:
+        value, _ = evaluate(end)
+        if np.isfinite(value) and abs(value - start) > noise:
+            line = _Line(evaluate, prediction, end, start)
+            line.follow(steps)
+            result.take(line)
+            return
 
 
 class _Line:
@@ -181,10 +221,20 @@ class _Line:
     ) -> None:
         self._evaluate = evaluate
         self._start = start
+        self._value = value
         self._way = [q.astype("float64") - p for p, q in zip(start, end, strict=True)]
         self.noise = 4e-6 * max(abs(value), 1e-3)
         self.highest = self.lowest = value
-        self.change = self.promise = 0.0
+        self.change = self.promise = self.gap = 0.0
+        self.jumps: list[Jump] = []
+
+    @property
+    def rises(self) -> bool:
+        return self.highest > self._value + self.noise
+
+    @property
+    def falls(self) -> bool:
+        return self.lowest < self._value - self.noise
 
     def at(self, t: float) -> tuple[float, float]:
         """Value, and its slope along the line as the gradient has it."""
@@ -200,8 +250,8 @@ class _Line:
             (p + t * way).astype(p.dtype) for p, way in zip(self._start, self._way, strict=True)
         )
 
-    def follow(self, steps: int) -> tuple[list[Jump], int, int]:
-        """Goes along; gives the jumps, and how many steps disagree and agree with the gradient."""
+    def follow(self, steps: int) -> tuple[int, int]:
+        """Goes along; gives how many steps disagree and agree with the gradient."""
         places = [i / steps for i in range(steps + 1)]
         seen = [self.at(t) for t in places]
         finite = [(v, s) for v, s in seen if np.isfinite(v) and np.isfinite(s)]
@@ -216,18 +266,24 @@ class _Line:
                 continue
             promise = (slope_a + slope_b) / 2 / steps
             self.change, self.promise = self.change + b - a, self.promise + promise
-            rest.append((abs(b - a - promise), i, abs(b - a) + abs(promise)))
+            rest.append((abs(b - a - promise), i, b - a, promise))
         rest.sort(reverse=True)
-        jumps, jumped = [], set()
-        for size, i, _ in rest[:_JUMPS_PER_LINE]:
+        jumped = set()
+        for size, i, _, _ in rest[:_JUMPS_PER_LINE]:
             if size > self.noise:
                 jump = self._close_in(places[i], places[i + 1], seen[i], seen[i + 1], size)
                 if jump is not None:
-                    jumps.append(jump)
+                    self.jumps.append(jump)
                     jumped.add(i)
-        plain = [(r, scale) for r, i, scale in rest if i not in jumped]
-        doubtful = sum(r > 0.2 * scale and r > self.noise for r, scale in plain)
-        return jumps, doubtful, len(plain) - doubtful
+        plain = [(r, change, promise) for r, i, change, promise in rest if i not in jumped]
+        doubtful = sum(
+            r > 0.2 * (abs(change) + abs(promise)) and r > self.noise
+            for r, change, promise in plain
+        )
+        change, promise = (sum(step[n] for step in plain) for n in (1, 2))
+        if abs(change - promise) > 8 * self.noise:
+            self.gap = abs(change - promise) / (abs(change) + abs(promise))
+        return doubtful, len(plain) - doubtful
 
     def _close_in(self, a: float, b: float, at_a: Any, at_b: Any, size: float) -> Jump | None:
         """Halves a step again and again, always keeping the half that is explained worse.

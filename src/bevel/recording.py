@@ -16,6 +16,7 @@ import numpy as np
 from bevel.program import Node, Program
 from bevel.vocabulary import CUTS, ENTRIES
 
+_STEPS = frozenset({"step", "index", "cast", "position"})
 _DIFFERENTIABLE = ("float", "bfloat", "variant", "complex")
 
 
@@ -92,6 +93,17 @@ class Recording:
             and any(t in self.live for t in event.inputs)
             and any(t in self.active and t not in self.live and t in reached for t in event.outputs)
         ]
+
+    def is_stepped(self, stop: Event) -> bool:
+        """Whether what a declared gradient hides is a step, as in a straight-through estimator."""
+        wanted = set(stop.inputs)
+        for event in reversed(self.events):
+            if not any(t in wanted for t in event.outputs):
+                continue
+            if event.node.nature in _STEPS and any(t in self.live for t in event.inputs):
+                return True
+            wanted.update(event.inputs)
+        return False
 
     @property
     def depends(self) -> bool:
