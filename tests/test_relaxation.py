@@ -207,6 +207,30 @@ def test_the_temperature_may_be_a_variable():
     assert abs(float(relaxed(LABELS, CHANCES)) - hard) < 1e-3 < abs(soft - hard)
 
 
+def test_a_loop_used_eagerly_compiles_with_xla_later():
+    def hits(y_true, y_pred):
+        total = 0.0
+        for i in tf.range(tf.shape(y_pred)[0]):
+            if y_pred[i] > 0.5:
+                total += y_true[i]
+        return total
+
+    y, p = np.array([0.0, 1.0, 1.0], "float32"), np.array([0.2, 0.6, 0.4], "float32")
+    relaxed = relax(hits)
+    value, slope = gradient(relaxed, y, p)
+
+    @tf.function(jit_compile=True)
+    def compiled(y, p):
+        with tf.GradientTape() as tape:
+            tape.watch(p)
+            value = relaxed(y, p)
+        return value, tape.gradient(value, p)
+
+    again, compiled_slope = compiled(tf.constant(y), tf.constant(p))
+    assert float(again) == pytest.approx(float(value))
+    assert compiled_slope.numpy() == pytest.approx(slope.numpy(), rel=1e-4)
+
+
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_it_serves_as_a_loss_of_a_keras_model(jit_compile):
     keras.utils.set_random_seed(0)

@@ -55,6 +55,16 @@ HARD_LIMITS = {
     "one-hot-values": lambda y, p: tf.one_hot(
         tf.argmax(tf.reshape(p, (2, 3)), 1), 3, on_value=5.0, off_value=-1.0
     ),
+    "within-one": lambda y, p: tf.abs(tf.round(9 * p) - 5 * y) <= 1,
+    "half-steps": lambda y, p: tf.equal(tf.round(4 * p) / 2, 2 * y - 0.5),
+    "odd-integers": lambda y, p: tf.cast(9 * p, "int32") % 2 == tf.cast(y, "int32"),
+    "stacked-positions": lambda y, p: tf.reduce_all(
+        tf.equal(
+            tf.stack([tf.argmax(tf.reshape(p, (2, 3)), 1)] * 2, axis=1),
+            tf.reshape(tf.cast(y[:4], "int64"), (2, 2)),
+        ),
+        axis=1,
+    ),
     "index-arithmetic": lambda y, p: 2 * tf.argmax(tf.reshape(p, (2, 3)), 1) % 3,
     "two-indices": lambda y, p: tf.equal(
         tf.argmax(tf.reshape(p, (2, 3)), 1), tf.argmin(tf.reshape(p, (2, 3)), 1)
@@ -271,3 +281,66 @@ def test_a_loop_compiles_with_its_gradient():
     found = gradient(tf.constant(CHANCES)).numpy()
     assert np.all(np.isfinite(found))
     assert np.all(found[LABELS == 1] > 0)
+
+
+RATINGS = RNG.integers(0, 10, 32).astype("float32")
+GUESSES = (9 * RNG.random(32)).astype("float32")
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        lambda y, p: tf.abs(tf.round(p) - y) <= 1,
+        lambda y, p: tf.equal(tf.round(2 * p) / 2, y),
+        lambda y, p: (tf.round(p) - y) ** 2 > 2,
+        lambda y, p: tf.abs(tf.floor(p * 10) / 10 - y) < 0.2,
+        lambda y, p: tf.abs(tf.cast(tf.round(p), "int32") - tf.cast(y, "int32")) < 2,
+    ],
+    ids=["within-one", "half-steps", "squared", "tenths", "integers"],
+)
+def test_a_comparison_behind_a_rounding_reaches_every_element(metric):
+    """The two integers nearest to a number mostly lie on the same side of such a comparison."""
+
+    def share(y, p):
+        return tf.reduce_mean(tf.cast(metric(y, p), "float32"))
+
+    _, slope = value_and_gradient(share, RATINGS, GUESSES)
+    assert np.all(slope != 0)
+
+
+def test_stacked_positions_are_compared_part_by_part():
+    """The chance that two positions are both right is the product of the two chances."""
+    scores = RNG.normal(size=(5, 2, 4)).astype("float32")
+    wanted = RNG.integers(0, 4, (5, 2))
+
+    def hits(y, p):
+        found = tf.stack([tf.argmax(p[:, 0], -1), tf.argmax(p[:, 1], -1)], axis=1)
+        return tf.cast(tf.equal(found, y), "float32")
+
+    def both(y, p):
+        return tf.reduce_prod(hits(y, p), axis=1)
+
+    each, _ = value_and_gradient(hits, wanted, scores)
+    alone = [
+        value_and_gradient(
+            lambda y, p, n=n: tf.cast(tf.equal(tf.argmax(p[:, n], -1), y[:, n]), "float32"),
+            wanted,
+            scores,
+        )[0]
+        for n in range(2)
+    ]
+    assert each == pytest.approx(np.stack(alone, 1), rel=1e-5)
+    assert value_and_gradient(both, wanted, scores)[0] == pytest.approx(alone[0] * alone[1])
+
+
+def test_an_overflow_in_the_branch_not_taken_leaves_no_trace():
+    def softplus(y, p):
+        stable = tf.where(p > 20, p, tf.math.log(1 + tf.exp(p)))
+        return tf.reduce_sum(stable - y * p)
+
+    far = np.array([100.0, -1.0, np.nan], "float32")
+    value, slope = value_and_gradient(softplus, LABELS[:3], far)
+    assert np.isnan(value)
+    assert slope[0] == pytest.approx(1.0, rel=1e-3)
+    assert np.isfinite(slope[1])
+    assert np.isnan(slope[2])

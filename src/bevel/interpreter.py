@@ -24,6 +24,7 @@ from bevel.rules.index import positions
 from bevel.rules.lifting import DISCRETE, is_elementwise, lift
 from bevel.rules.logic import as_prob, blend
 from bevel.rules.selection import on_rows
+from bevel.rules.singular import guarded, may_overflow
 from bevel.rules.structural import move
 from bevel.soft import Mixture, Prob, Real, Rounded, Selected, Soft, Stacked, combine, value_of
 from bevel.vocabulary import CUTS, ENTRIES, TRANSPARENT
@@ -50,6 +51,7 @@ class Interpreter:
         temperature: See `bevel.relax`.
         kernel: See `bevel.relax`.
         on_unknown: See `bevel.relax`.
+        chooses: Whether the program chooses between values, so that one of them may be infinite.
         log: What was replaced, in the order in which it was met.
     """
 
@@ -57,6 +59,7 @@ class Interpreter:
     temperature: Any
     kernel: str
     on_unknown: str
+    chooses: bool = False
     log: list[Replacement] = field(default_factory=list)
 
     def run(
@@ -171,7 +174,13 @@ class Interpreter:
         ]
 
     def _on_expectations(self, node: Node, args: Sequence[Any]) -> list[Any]:
-        results = self.executor.run_node(node, [value_of(a) for a in args])
+        operands = [value_of(a) for a in args]
+        if self.chooses and may_overflow(node):
+            operands = [
+                guarded(t) if isinstance(a, Soft) else t
+                for t, a in zip(operands, args, strict=True)
+            ]
+        results = self.executor.run_node(node, operands)
         return [Real(t, v.dtype) for t, v in zip(results, node.outputs, strict=True)]
 
     def _note_rule(self, node: Node) -> None:

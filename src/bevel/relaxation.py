@@ -100,7 +100,7 @@ class Relaxed:
         self.forward = forward
         self.wrt = wrt
         self.on_unknown = on_unknown
-        self._compiled: dict[Any, Callable[..., Any]] = {}
+        self._made: dict[Any, tuple[Callable[..., Any], Callable[..., Any]]] = {}
         functools.update_wrapper(self, fn, updated=())
         if not hasattr(self, "__name__"):
             self.__name__ = type(fn).__name__
@@ -112,10 +112,15 @@ class Relaxed:
         """The relaxed value, in the structure that the function returns."""
         frontend = frontends.frontend()
         call = frontend.arguments(self.fn, args, kwargs)
-        key = (call.key, tuple(map(frontend.spec, call.leaves)))
-        if key not in self._compiled:
-            self._compiled[key] = self._compile(call)
-        return self._compiled[key](*call.leaves)
+        executor = frontends.executor()
+        # a loop is traced otherwise for XLA, which wants to know how long it may last
+        key = (call.key, tuple(map(frontend.spec, call.leaves)), executor.in_xla())
+        if key not in self._made:
+            plain = self._interpretation(call, [])
+            self._made[key] = plain, executor.function(plain)
+        plain, compiled = self._made[key]
+        # inside the user's graph it becomes a part of that graph, compiled as that graph is
+        return (plain if executor.in_graph() else compiled)(*call.leaves)
 
     def explain(self, *args: Any, **kwargs: Any) -> Explanation:
         """What is replaced by what, for one call's shapes: `str` gives it line by line."""
@@ -127,17 +132,16 @@ class Relaxed:
         )
         return Explanation(self.__name__, tuple(log))
 
-    def _compile(self, call: Arguments) -> Callable[..., Any]:
-        return frontends.executor().function(self._interpretation(call, []))
-
     def _interpretation(self, call: Arguments, log: list[Any]) -> Callable[..., Any]:
         """A function of the leaves that runs the traced program by the rules."""
         from bevel.interpreter import Interpreter
+        from bevel.rules.singular import CHOICES
         from bevel.soft import Real, value_of
 
         trace = frontends.frontend().trace_call(self.fn, call)
         executor = frontends.executor()
         trained = select(call, self.wrt)
+        chooses = any(node.op in CHOICES for node in trace.program.walk())
         hard_only = isinstance(self.temperature, int | float) and self.temperature == 0
 
         def relaxed(*leaves: Any) -> Any:
@@ -148,7 +152,9 @@ class Relaxed:
                 Real(t, t.dtype.name) if n in trained and t.dtype.is_floating else t
                 for n, t in enumerate(operands)
             ]
-            interpreter = Interpreter(executor, self.temperature, self.kernel, self.on_unknown, log)
+            interpreter = Interpreter(
+                executor, self.temperature, self.kernel, self.on_unknown, chooses, log
+            )
             results = interpreter.run(trace.program, soft, operands.__getitem__)
             values = [value_of(r) for r in results]
             if self.forward == "hard":

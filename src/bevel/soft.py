@@ -68,6 +68,11 @@ class Mixture(Soft):
     itself).
 
     Chances and expectation are computed when asked for: a sum needs one, a square the others.
+
+    Attributes:
+        wide: Gives the same as an `Index` over many values, where it was computed from a rounded
+            number: the two nearest integers may lie on the same side of a comparison.
+        window: That, once it was asked for.
     """
 
     def __init__(
@@ -81,6 +86,8 @@ class Mixture(Soft):
         self._make_mean = mean
         self.count = count
         self.dtype = dtype
+        self.wide: Callable[[], Any] | None = None
+        self.window: Any = None
 
     @cached_property
     def atoms(self) -> list[tuple[Any, Any]]:
@@ -158,6 +165,7 @@ class Rounded(Soft):
     Attributes:
         u: A float tensor.
         origin: The larger tensor that u was cut from, if any.
+        window: As an `Index` over many integers, once it was asked for.
     """
 
     def __init__(
@@ -166,6 +174,7 @@ class Rounded(Soft):
         self.u = u
         self.dtype = dtype
         self.origin = origin
+        self.window: Any = None
         self._nearest = nearest
 
     @cached_property

@@ -14,6 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
+from tensorflow.python.ops import control_flow_util
 
 from bevel.errors import UnknownOperationError, render
 from bevel.frontends.from_tensorflow import Trace
@@ -283,6 +284,16 @@ def run_program(program: Program, operands: Sequence[Any]) -> list[Any]:
 def function(fn: Callable[..., Any], jit_compile: bool | None = None) -> Callable[..., Any]:
     """Compiles a Python function of tensors; it is run as it is, without AutoGraph."""
     return tf.function(fn, jit_compile=jit_compile, autograph=False)
+
+
+def in_graph() -> bool:
+    """Whether a graph is being built, as inside a `tf.function`."""
+    return not tf.executing_eagerly()
+
+
+def in_xla() -> bool:
+    """Whether a graph is being built that XLA will compile."""
+    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 def execute(trace: Trace, leaves: Sequence[Any]) -> Any:

@@ -22,6 +22,10 @@ _OPPOSITE = {"greater": "less_equal", "greater_equal": "less", "less": "greater_
 _MIRRORED = {"greater": "less", "greater_equal": "less_equal", "less": "greater",
              "less_equal": "greater_equal"}  # fmt: skip
 
+# How small the spread of differences counts, in units of that of the rounded number itself. By
+# descent: without a bound the last elements that are far off are forgotten once all others fit.
+_LEAST = 0.3
+
 
 def inequality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
     """`greater`, `greater_equal`, `less` and `less_equal` of reals, counts and rounded numbers."""
@@ -46,7 +50,9 @@ def equality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
         x, y = y, x
     if isinstance(x, Rounded) and not isinstance(y, Soft):
         u, target = x.u, as_float(value_of(y), x.u)
-        size = spread(u - target - 0.5, Real(u, x.dtype, x.origin), y)
+        wide = Real(u, x.dtype, x.origin)
+        own = spread(u - K.mean(u), wide, K.mean(u))
+        size = K.maximum(spread(u - target - 0.5, wide, y), _LEAST * own)
         p = ctx.step(u - target, size) - ctx.step(u - target - 1, size)
         p = K.where(target == K.floor(target), p, K.zeros_like(p))
         return Prob(p if call.op == "equal" else 1 - p)

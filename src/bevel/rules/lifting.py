@@ -7,13 +7,14 @@ linear in its probability.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras import ops as K
 
 from bevel.program import Node
 from bevel.rules.context import Call, Context
+from bevel.rules.rounding import window
 from bevel.soft import (
     MAX_ATOMS,
     Index,
@@ -55,7 +56,44 @@ def is_elementwise(node: Node) -> bool:
 
 def lift(ctx: Context, call: Call) -> Any:
     """The result of an elementwise node some of whose operands are discrete."""
-    args = [Real(a.mean, a.dtype) if isinstance(a, Stacked) else a for a in call.inputs]
+    args = list(call.inputs)
+    stacked = next((a for a in args if isinstance(a, Stacked)), None)
+    if stacked is not None:
+        return _per_part(ctx, call, stacked)
+    widened = _widened(ctx, call, args)
+    if widened is not None and call.node.nature == "step":
+        return widened()
+    result = _lifted(ctx, call, args)
+    if isinstance(result, Mixture):
+        result.wide = widened
+    return result
+
+
+def _widened(ctx: Context, call: Call, args: Sequence[Any]) -> Callable[[], Any] | None:
+    """Gives the result over many integers, where every soft operand was made of rounded numbers."""
+    made = {id(a): a for a in args if isinstance(a, Rounded | Mixture)}
+    if not made or any(isinstance(a, Soft) and id(a) not in made for a in args):
+        return None
+    if any(isinstance(a, Mixture) and a.wide is None for a in made.values()):
+        return None
+
+    def result() -> Any:
+        wide = {key: _wide(ctx, a) for key, a in made.items()}
+        return ctx.apply(call.node, [wide.get(id(a), a) for a in args])[0]
+
+    return result
+
+
+def _wide(ctx: Context, value: Rounded | Mixture) -> Any:
+    """Its window, made once: values computed from one rounded number move together."""
+    if value.window is None and isinstance(value, Rounded):
+        value.window = window(ctx, value)
+    elif value.window is None and value.wide is not None:
+        value.window = value.wide()
+    return value.window
+
+
+def _lifted(ctx: Context, call: Call, args: Sequence[Any]) -> Any:
     finite = [i for i, a in enumerate(args) if isinstance(a, Prob | Mixture | Rounded)]
     if finite and call.dtype != "bool" and _is_multilinear(call):
         if _joint_count(args) > MAX_ATOMS:
@@ -71,6 +109,33 @@ def lift(ctx: Context, call: Call) -> Any:
     if not any(isinstance(a, Index) for a in args):
         return ctx.apply(call.node, args)[0]
     return _per_position(ctx, call, args)
+
+
+def _per_part(ctx: Context, call: Call, stacked: Stacked) -> Any:
+    """Runs the node on each part of values that stand side by side."""
+    axis = stacked.axis - len(stacked.mean.shape) if stacked.axis >= 0 else stacked.axis
+    cut = [_parts(a, axis, len(stacked.parts)) for a in call.inputs]
+    if any(parts is None for parts in cut):
+        means = [Real(a.mean, a.dtype) if isinstance(a, Stacked) else a for a in call.inputs]
+        return ctx.apply(call.node, means)[0]
+    results = [ctx.apply(call.node, chosen)[0] for chosen in zip(*cut, strict=True)]
+    together = Stacked(results, axis, call.dtype)
+    return Prob(together.mean) if call.dtype == "bool" else together
+
+
+def _parts(value: Any, axis: int, count: int) -> list[Any] | None:
+    """What an operand holds at each place of an axis counted from the end; None if not known."""
+    if isinstance(value, Stacked):
+        same = axis in (value.axis, value.axis - len(value.mean.shape))
+        return value.parts if same and len(value.parts) == count else None
+    if isinstance(value, Soft) and not isinstance(value, Real):
+        return None
+    tensor = value_of(value)
+    if len(tensor.shape) < -axis:  # it broadcasts along the axis
+        return [value] * count
+    pieces = K.unstack(tensor, axis=axis)
+    pieces = pieces * count if len(pieces) == 1 else pieces
+    return [Real(t, value.dtype) for t in pieces] if isinstance(value, Real) else pieces
 
 
 def _joint_count(args: Sequence[Any]) -> int:

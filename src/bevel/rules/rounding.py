@@ -6,12 +6,18 @@ scale; whoever only adds it up gets the soft staircase of `bevel.ops.floor`.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from keras import ops as K
 
 from bevel.rules.context import Call, Context, origin_of, spread
 from bevel.soft import Index, Mixture, Prob, Real, Rounded, Soft
+
+# The integers of a window, counted from the rounded number, and the steps between them.
+_FAR = [2**n + m for n in range(7, 11) for m in (0, 2 ** (n - 1))]
+_OFFSETS = [*(-n for n in reversed(_FAR)), *range(-127, 128), *_FAR]
+_BOUNDS = [(a + b + 1) // 2 for a, b in itertools.pairwise(_OFFSETS)]
 
 
 def sign(ctx: Context, call: Call, x: Any) -> Any:
@@ -101,6 +107,23 @@ def _rounded(ctx: Context, call: Call, x: Any, shift: Any) -> Any:
     if not isinstance(x, Real):
         return NotImplemented
     return Rounded(shift(x.tensor), call.dtype, ctx.nearest, origin_of(x))
+
+
+def window(ctx: Context, x: Rounded) -> Index:
+    """A rounded number as one of many integers around it, by the chances of a comparison.
+
+    The integer is at least k with chance K((u - k) / (temperature * spread)). Integers close by
+    stand for themselves, those further off for their neighbours too.
+    """
+    floor = K.stop_gradient(K.floor(x.u))
+    reached = K.expand_dims(x.u - floor, -1) - K.convert_to_tensor(_BOUNDS, K.dtype(x.u))
+    center = K.mean(x.u)
+    above = ctx.step(reached, spread(x.u - center, Real(x.u, x.dtype, x.origin), center))
+    edge = K.ones_like(above[..., :1])
+    above = K.concatenate([edge, above, K.zeros_like(edge)], axis=-1)
+    weights = above[..., :-1] - above[..., 1:]
+    support = K.expand_dims(floor, -1) + K.convert_to_tensor(_OFFSETS, K.dtype(x.u))
+    return Index(weights, K.cast(support, x.dtype), x.dtype)
 
 
 def _in_float(tensor: Any, dtype: str) -> Any:

@@ -2,7 +2,8 @@
 
 The value stays what it was; only where the derivative does not exist does no gradient flow. This
 cures sqrt and norm at 0, log and division at 0, and the `where` trap: a branch that is not taken
-computes 0 * infinity on its way back.
+computes 0 * infinity on its way back. Where a program chooses, what may overflow is guarded too:
+`where(x > 20, x, log(1 + exp(x)))` has a gradient at 100.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 from keras import ops as K
 
+from bevel.program import Node
 from bevel.rules.context import Call, Context
 from bevel.soft import Real, Soft, value_of
 
@@ -28,6 +30,38 @@ _BAD: dict[str, Callable[..., Any]] = {
     "acosh": lambda x: x <= 1,
 }
 _SAFE = {"acos": 0.0, "asin": 0.0, "atanh": 0.0, "acosh": 2.0}
+
+
+# Operations that choose between values, one of which may be infinite.
+CHOICES = frozenset({"where", "cond", "switch", "maximum", "minimum", "max", "min", "clip"})
+
+# Elementwise operations whose derivative is bounded by their own operands' size.
+_TAME = frozenset({"add", "subtract", "negative", "identity", "abs", "astype", "relu", "clip"})
+
+
+def may_overflow(node: Node) -> bool:
+    """Whether a node's derivative may be infinite where its operands are finite or infinite."""
+    return node.nature in ("elementwise", "smooth", "singular") and node.op not in _TAME
+
+
+def guarded(tensor: Any) -> Any:
+    """The same tensor; a gradient that comes back infinite or NaN counts as 0.
+
+    Where the tensor itself is NaN it stays as it is: NaN in is NaN out.
+    """
+    if "float" not in K.dtype(tensor):
+        return tensor
+
+    @K.custom_gradient
+    def passed(x: Any) -> Any:
+        def gradient(*args: Any, upstream: Any = None) -> Any:
+            g = args[0] if upstream is None else upstream
+            fine = K.logical_or(K.isfinite(g), K.isnan(x))
+            return K.where(fine, g, K.zeros_like(g))
+
+        return x, gradient
+
+    return passed(tensor)
 
 
 def unary(ctx: Context, call: Call, x: Any) -> Any:
