@@ -8,6 +8,7 @@ linear in its probability.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from keras import ops as K
@@ -86,10 +87,9 @@ def _widened(ctx: Context, call: Call, args: Sequence[Any]) -> Callable[[], Any]
 
 def _wide(ctx: Context, value: Rounded | Mixture) -> Any:
     """Its window, made once: values computed from one rounded number move together."""
-    if value.window is None and isinstance(value, Rounded):
-        value.window = window(ctx, value)
-    elif value.window is None and value.wide is not None:
-        value.window = value.wide()
+    make = partial(window, ctx, value) if isinstance(value, Rounded) else value.wide
+    if value.window is None and make is not None:
+        value.window = make()
     return value.window
 
 
