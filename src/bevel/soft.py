@@ -70,9 +70,8 @@ class Mixture(Soft):
     Chances and expectation are computed when asked for: a sum needs one, a square the others.
 
     Attributes:
-        wide: Gives the same as an `Index` over many values, where it was computed from a rounded
-            number: the two nearest integers may lie on the same side of a comparison.
-        window: That, once it was asked for.
+        derived: How it was computed from a rounded number, if it was: the two integers nearest to
+            that may lie on the same side of a comparison.
     """
 
     def __init__(
@@ -86,8 +85,7 @@ class Mixture(Soft):
         self._make_mean = mean
         self.count = count
         self.dtype = dtype
-        self.wide: Callable[[], Any] | None = None
-        self.window: Any = None
+        self.derived: Derived | None = None
 
     @cached_property
     def atoms(self) -> list[tuple[Any, Any]]:
@@ -168,14 +166,19 @@ class Rounded(Soft):
         window: As an `Index` over many integers, once it was asked for.
     """
 
+    window: Any = None
+
     def __init__(
         self, u: Any, dtype: str, nearest: Callable[[Any], Any], origin: Any = None
     ) -> None:
         self.u = u
         self.dtype = dtype
         self.origin = origin
-        self.window: Any = None
         self._nearest = nearest
+
+    @property
+    def derived(self) -> Derived:
+        return Derived(self, lambda values, fit: K.cast(values, self.dtype), True)
 
     @cached_property
     def _step(self) -> tuple[Any, Any]:
@@ -192,6 +195,22 @@ class Rounded(Soft):
         k, p = self._step
         low, high = (K.cast(v, self.dtype) for v in (k - 1, k))
         return Mixture(lambda: [(1 - p, low), (p, high)], 2, self.dtype, lambda: self.mean)
+
+
+@dataclass(frozen=True)
+class Derived:
+    """How a value was computed, element by element, from one rounded number.
+
+    Attributes:
+        source: The rounded number.
+        at: What the value would be at other integers than the two nearest: a function of those, and
+            of what fits the other operands to their shape.
+        is_common: Whether that is the same function for every element.
+    """
+
+    source: Rounded
+    at: Callable[[Any, Callable[[Any], Any]], Any]
+    is_common: bool
 
 
 class Stacked(Soft):

@@ -111,7 +111,7 @@ def gather_nd(ctx: Context, call: Call, table: Any, indices: Any) -> Any:
     columns = columns_of(indices)
     if columns is None:
         return NotImplemented
-    place, weights = spread_out(columns)
+    place, weights = spread_out(columns, value_of(table).shape)
     found = as_float(call.native(value_of(table), place), weights)
     depth = len(weights.shape)
     weights = K.reshape(weights, (*K.shape(weights), *(1,) * (len(found.shape) - depth)))
@@ -164,8 +164,8 @@ def positions(index: Any, size: int | None = None) -> tuple[Any, Any]:
         size: How many positions there are, if known; a neighbour outside is moved to the nearest.
     """
     if isinstance(index, Index):
-        support = K.cast(value_of(index.support), "int32")
-        return index.weights, K.broadcast_to(support, K.shape(index.weights))
+        support = K.broadcast_to(K.cast(value_of(index.support), "int32"), K.shape(index.weights))
+        return index.weights, support
     atoms = atoms_of(_between(index) if isinstance(index, Real) else index)
     shape = K.shape(index.mean)
     weights = K.stack([K.broadcast_to(w, shape) for w, _ in atoms], axis=-1)
@@ -216,18 +216,24 @@ def rank_of(columns: Sequence[Any]) -> int:
     return len(value_of(columns[0]).shape)
 
 
-def spread_out(columns: Sequence[Any]) -> tuple[Any, Any]:
-    """Every position that coordinates may be, one more axis for each soft one, and its weight."""
+def spread_out(columns: Sequence[Any], sizes: Sequence[int | None]) -> tuple[Any, Any]:
+    """Every position that coordinates may be, one more axis for each soft one, and its weight.
+
+    Args:
+        columns: The coordinates.
+        sizes: How many positions there are for each, if known, in a sequence that may go on; a
+            neighbour outside is moved to the nearest.
+    """
     soft = [c for c in columns if isinstance(c, Soft)]
     rank, extra = rank_of(columns), len(soft)
     weights: Any = 1.0
     placed = []
-    for column in columns:
+    for column, size in zip(columns, sizes, strict=False):
         if not isinstance(column, Soft):
             lengths = K.shape(column)
             placed.append(K.reshape(K.cast(column, "int32"), (*lengths, *(1,) * extra)))
             continue
-        share, support = positions(column)
+        share, support = positions(column, size)
         nth = soft.index(column)
         lengths = K.shape(share)
         shape = (*lengths[:rank], *(1,) * nth, lengths[rank], *(1,) * (extra - nth - 1))

@@ -8,7 +8,6 @@ linear in its probability.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from keras import ops as K
@@ -18,6 +17,7 @@ from bevel.rules.context import Call, Context
 from bevel.rules.rounding import window
 from bevel.soft import (
     MAX_ATOMS,
+    Derived,
     Index,
     Mixture,
     Prob,
@@ -61,36 +61,43 @@ def lift(ctx: Context, call: Call) -> Any:
     stacked = next((a for a in args if isinstance(a, Stacked)), None)
     if stacked is not None:
         return _per_part(ctx, call, stacked)
-    widened = _widened(ctx, call, args)
-    if widened is not None and call.node.nature == "step":
-        return widened()
+    derived = _derived(call, args)
+    if derived is not None and call.node.nature == "step":
+        return _within_window(ctx, call, derived)
     result = _lifted(ctx, call, args)
     if isinstance(result, Mixture):
-        result.wide = widened
+        result.derived = derived
     return result
 
 
-def _widened(ctx: Context, call: Call, args: Sequence[Any]) -> Callable[[], Any] | None:
-    """Gives the result over many integers, where every soft operand was made of rounded numbers."""
-    made = {id(a): a for a in args if isinstance(a, Rounded | Mixture)}
-    if not made or any(isinstance(a, Soft) and id(a) not in made for a in args):
+def _derived(call: Call, args: Sequence[Any]) -> Derived | None:
+    """How the result comes from a rounded number, where every soft operand comes from that one."""
+    made = [a.derived if isinstance(a, Rounded | Mixture) else None for a in args]
+    sources = {id(d.source) for d in made if d is not None}
+    if len(sources) != 1:
         return None
-    if any(isinstance(a, Mixture) and a.wide is None for a in made.values()):
+    if any(isinstance(a, Soft) and d is None for a, d in zip(args, made, strict=True)):
         return None
+    known = [d for d in made if d is not None]
+    hard = [a for a, d in zip(args, made, strict=True) if d is None]
 
-    def result() -> Any:
-        wide = {key: _wide(ctx, a) for key, a in made.items()}
-        return ctx.apply(call.node, [wide.get(id(a), a) for a in args])[0]
+    def at(values: Any, fit: Callable[[Any], Any]) -> Any:
+        operands = [
+            fit(a) if d is None else d.at(values, fit) for a, d in zip(args, made, strict=True)
+        ]
+        return call.run(call.node, operands)[0]
 
-    return result
+    is_common = all(d.is_common for d in known) and all(_rank(a) == 0 for a in hard)
+    return Derived(known[0].source, at, is_common)
 
 
-def _wide(ctx: Context, value: Rounded | Mixture) -> Any:
-    """Its window, made once: values computed from one rounded number move together."""
-    make = partial(window, ctx, value) if isinstance(value, Rounded) else value.wide
-    if value.window is None and make is not None:
-        value.window = make()
-    return value.window
+def _within_window(ctx: Context, call: Call, derived: Derived) -> Any:
+    """The node at every integer of a window, made once for all that comes from one number."""
+    source = derived.source
+    if source.window is None:
+        source.window = window(ctx, source)
+    found = derived.at(source.window.support, _longer)
+    return _gathered(found, source.window.weights, call.dtype)
 
 
 def _lifted(ctx: Context, call: Call, args: Sequence[Any]) -> Any:

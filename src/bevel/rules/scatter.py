@@ -13,6 +13,7 @@ from keras import ops as K
 
 from bevel import ops
 from bevel.rules.context import Call, Context
+from bevel.rules.counters import counters
 from bevel.rules.index import columns_of, positions, rank_of, spread_out
 from bevel.soft import Real, Soft, as_float, value_of
 
@@ -22,7 +23,7 @@ _NEARLY_ONE = 1 - 1e-6
 
 def scatter(ctx: Context, call: Call, indices: Any, updates: Any) -> Any:
     """Each update goes to every position that its index may be, in shares."""
-    shared = _shared(indices, updates)
+    shared = _shared(call, indices, updates)
     if shared is None:
         return NotImplemented
     place, weights, values = shared
@@ -31,7 +32,7 @@ def scatter(ctx: Context, call: Call, indices: Any, updates: Any) -> Any:
 
 def scatter_add(ctx: Context, call: Call, table: Any, indices: Any, updates: Any) -> Any:
     """As `scatter`, on top of what is there."""
-    shared = _shared(indices, updates)
+    shared = _shared(call, indices, updates)
     if shared is None:
         return NotImplemented
     place, weights, values = shared
@@ -45,7 +46,7 @@ def scatter_update(ctx: Context, call: Call, table: Any, indices: Any, updates: 
 
     Of several updates that may meet it, it gets the mean by their weights.
     """
-    shared = _shared(indices, updates)
+    shared = _shared(call, indices, updates)
     if shared is None:
         return NotImplemented
     place, weights, values = shared
@@ -61,7 +62,13 @@ def segment_sum(ctx: Context, call: Call, data: Any, ids: Any) -> Any:
     """Each entry goes to every segment that its id may be, in shares."""
     if not isinstance(ids, Soft) or call.node.native != "UnsortedSegmentSum":
         return NotImplemented
+    size = (call.node.outputs[0].shape or (None,))[0]
+    counted = counters(ctx, data, ids, size)
+    if counted is not None:
+        return Real(counted, call.dtype)
     weights, support = positions(ids)
+    if size is not None:  # a neighbour outside is moved to the nearest; negative ones are dropped
+        support = K.minimum(support, size - 1)
     values = as_float(value_of(data), weights)
     rank, lengths = len(weights.shape) - 1, K.shape(values)
     values = K.reshape(values, (*lengths[:rank], 1, *lengths[rank:]))
@@ -83,12 +90,13 @@ def bincount(ctx: Context, call: Call, index: Any, counted: Any, size: Any) -> A
     return Real(total, call.dtype)
 
 
-def _shared(indices: Any, updates: Any) -> tuple[Any, Any, Any] | None:
+def _shared(call: Call, indices: Any, updates: Any) -> tuple[Any, Any, Any] | None:
     """Positions, weights and updates that broadcast against each other; None if all are hard."""
     columns = columns_of(indices)
     if columns is None:
         return None
-    place, weights = spread_out(columns)
+    shape = call.node.outputs[0].shape or (None,) * len(columns)
+    place, weights = spread_out(columns, shape)
     values = as_float(value_of(updates), weights)
     rank, depth = rank_of(columns), len(weights.shape)
     lengths = K.shape(values)

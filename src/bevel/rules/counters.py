@@ -1,0 +1,83 @@
+"""Counters of rounded numbers: how many elements, or how much of them, fall into each of B cells.
+
+A metric with buckets, such as the area under a curve by 200 thresholds, adds every element to the
+counter of the cell that its rounded score names. Shares in the two nearest cells alone would leave
+nearly all elements without a gradient once a maximum over the cells is taken. So every element goes
+to the two nearest cells, and the counters are then spread over their neighbours,
+
+    M[k, j] = S((j - k + 1/2) / (temperature * spread)) - S((j - k - 1/2) / (temperature * spread)),
+
+which costs O(n + B^2) instead of n B, and tends to the hard counters as the temperature falls.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops as K
+
+from bevel import ops
+from bevel.rules.context import Context, spread
+from bevel.soft import Mixture, Real, Rounded, as_float, value_of
+
+# Cells beyond the counters on either side: an index is often one more or one less than the cell.
+_MARGIN = 4
+
+
+def counters(ctx: Context, data: Any, index: Any, size: Any) -> Any:
+    """The sum of the data in each cell, shape (size,) + what `data` has beyond the index.
+
+    Args:
+        ctx: The context.
+        data: What is added up, a tensor or a soft value that begins with the shape of the index.
+        index: The cells' numbers; only those computed from a rounded number, the same way for all
+            elements, can be counted so.
+        size: The number of cells.
+
+    Returns:
+        A float tensor, or None where the index is another one.
+    """
+    derived = index.derived if isinstance(index, Rounded | Mixture) else None
+    if derived is None or not derived.is_common or not isinstance(size, int):
+        return None
+    source = derived.source
+    u, length = K.reshape(source.u, (-1,)), size + 2 * _MARGIN
+    start = K.stop_gradient(K.floor(K.min(u)) - _MARGIN)
+    center = K.mean(u)
+    width = spread(u - center, Real(u, source.dtype, source.origin), center)
+    upper, share = ops.nearest_step(
+        u - start, temperature=ctx.temperature, kernel=ctx.kernel, scale=width
+    )
+    values = as_float(value_of(data), u)
+    values = K.reshape(values, (-1, *values.shape[len(source.u.shape) :]))
+    counted = _is_counted(derived.at(K.stop_gradient(K.floor(u)), _as_it_is), size)
+    share, counted = (_fitted(t, values) for t in (share, as_float(counted, u)))
+    cells = K.cast(upper, "int32")
+    fine = _added(values * counted * (1 - share), cells - 1, length) + _added(
+        values * counted * share, cells, length
+    )
+    grid = K.arange(length, dtype=K.dtype(u))
+    distance = K.expand_dims(grid, 0) - K.expand_dims(K.arange(length + 1, dtype=K.dtype(u)), 1)
+    above = ctx.step(distance + 0.5, width)  # that a number of cell j is at least k
+    above = K.concatenate([K.ones_like(above[:1]), above[1:-1], K.zeros_like(above[:1])], axis=0)
+    smooth = K.tensordot(above[:-1] - above[1:], fine, axes=[[1], [0]])
+    places = K.cast(derived.at(grid + start, _as_it_is), "int32")
+    return _added(smooth, places, size)
+
+
+def _added(values: Any, cells: Any, size: int) -> Any:
+    """The sums by cell; what lies outside is moved to the nearest one."""
+    return K.segment_sum(values, K.clip(cells, 0, size - 1), num_segments=size)
+
+
+def _is_counted(cells: Any, size: int) -> Any:
+    """Which elements the user's program counts at all."""
+    return K.logical_and(cells >= 0, cells < size)
+
+
+def _fitted(tensor: Any, values: Any) -> Any:
+    return K.reshape(tensor, (-1, *(1,) * (len(values.shape) - 1)))
+
+
+def _as_it_is(operand: Any) -> Any:
+    return operand
