@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bevel.backend import choose_backend
 
 if TYPE_CHECKING:
-    from bevel import codes, errors, layers, ops, plots, recipes
+    from bevel import codes, errors, layers, losses, ops, plots, recipes
     from bevel.auditing import audit
     from bevel.codes import explain
     from bevel.frontends import trace
@@ -36,7 +36,7 @@ _SOURCES = {
     "relax": "bevel.relaxation",
     "trace": "bevel.frontends",
 }
-_MODULES = ("codes", "errors", "layers", "ops", "plots", "recipes")
+_MODULES = ("codes", "errors", "layers", "losses", "ops", "plots", "recipes")
 
 __all__ = [
     "Finding",
@@ -50,6 +50,7 @@ __all__ = [
     "errors",
     "explain",
     "layers",
+    "losses",
     "ops",
     "plots",
     "recipes",

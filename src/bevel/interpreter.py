@@ -129,7 +129,12 @@ class Interpreter:
         if not any(isinstance(a, Soft) for a in args):
             return self.executor.run_node(node, args)
         call = Call(node, args, self.executor.run_node, exact)
-        context = Context(self.temperature, self.kernel, lambda n, a: self.apply(n, a, None))
+        context = Context(
+            self.temperature,
+            self.kernel,
+            lambda n, a: self.apply(n, a, None),
+            self.executor.all_sum if self.executor.replicas() > 1 else None,
+        )
         if any(isinstance(a, Selected) for a in args):
             results = on_rows(context, call)
             return self._unknown(node, exact) if results is NotImplemented else results

@@ -205,12 +205,12 @@ class Derived:
         source: The rounded number.
         at: What the value would be at other integers than the two nearest: a function of those, and
             of what fits the other operands to their shape.
-        is_common: Whether that is the same function for every element.
+        is_shift: Whether it is the integer itself, moved and bounded alike for every element.
     """
 
     source: Rounded
     at: Callable[[Any, Callable[[Any], Any]], Any]
-    is_common: bool
+    is_shift: bool
 
 
 class Stacked(Soft):

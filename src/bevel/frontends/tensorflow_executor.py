@@ -7,8 +7,10 @@ runs their nested programs, so that other interpretations can run them too.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -289,6 +291,41 @@ def function(fn: Callable[..., Any], jit_compile: bool | None = None) -> Callabl
 def in_graph() -> bool:
     """Whether a graph is being built, as inside a `tf.function`."""
     return not tf.executing_eagerly()
+
+
+def outside_graphs() -> Any:
+    """A context in which operations run at once, even while a graph is being built."""
+    return tf.init_scope()
+
+
+_alone = threading.local()
+
+
+@contextlib.contextmanager
+def as_one_replica() -> Iterator[None]:
+    """A context for what is the same on all replicas already, so that nothing is added up."""
+    before = getattr(_alone, "here", False)
+    _alone.here = True
+    try:
+        yield
+    finally:
+        _alone.here = before
+
+
+def replicas() -> int:
+    """How many replicas run the same code on shards of a batch."""
+    context = tf.distribute.get_replica_context()
+    if context is None or getattr(_alone, "here", False):
+        return 1
+    return context.num_replicas_in_sync
+
+
+def all_sum(value: Any) -> Any:
+    """The sum over all replicas, with its gradient; must be called by all of them."""
+    if replicas() == 1:
+        return value
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
 
 
 def in_xla() -> bool:

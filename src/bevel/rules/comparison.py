@@ -13,7 +13,7 @@ from typing import Any
 
 from keras import ops as K
 
-from bevel.rules.context import Call, Context, spread
+from bevel.rules.context import Call, Context
 from bevel.soft import Prob, Real, Rounded, Soft, as_float, value_of
 
 _SWAPPED = {"less": "greater", "less_equal": "greater_equal"}
@@ -41,7 +41,7 @@ def inequality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
     d = _difference(x, y)
     if _are_integers(x, y):
         d = d - 0.5 if op == "greater" else d + 0.5
-    return Prob(ctx.step(d, spread(d, x, y)))
+    return Prob(ctx.step(d, ctx.spread(d, x, y)))
 
 
 def equality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
@@ -51,15 +51,15 @@ def equality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
     if isinstance(x, Rounded) and not isinstance(y, Soft):
         u, target = x.u, as_float(value_of(y), x.u)
         wide = Real(u, x.dtype, x.origin)
-        own = spread(u - K.mean(u), wide, K.mean(u))
-        size = K.maximum(spread(u - target - 0.5, wide, y), _LEAST * own)
+        own = ctx.spread(u - ctx.mean(u), wide, ctx.mean(u))
+        size = K.maximum(ctx.spread(u - target - 0.5, wide, y), _LEAST * own)
         p = ctx.step(u - target, size) - ctx.step(u - target - 1, size)
         p = K.where(target == K.floor(target), p, K.zeros_like(p))
         return Prob(p if call.op == "equal" else 1 - p)
     if not _are_plain(x, y):
         return NotImplemented
     d = _difference(x, y)
-    size = spread(d, x, y)
+    size = ctx.spread(d, x, y)
     if _are_integers(x, y):
         p = ctx.step(d + 0.5, size) - ctx.step(d - 0.5, size)
         return Prob(p if call.op == "equal" else 1 - p)
@@ -77,7 +77,7 @@ def _rounded_inequality(ctx: Context, op: str, x: Rounded, y: Any) -> Prob:
     bound = as_float(value_of(y), x.u)
     threshold = K.floor(bound) + 1 if op == "greater" else K.ceil(bound)
     d = x.u - threshold
-    return Prob(ctx.step(d, spread(d, Real(x.u, x.dtype, x.origin), threshold)))
+    return Prob(ctx.step(d, ctx.spread(d, Real(x.u, x.dtype, x.origin), threshold)))
 
 
 def _difference(x: Any, y: Any) -> Any:

@@ -82,11 +82,13 @@ class Context:
         temperature: How soft; a number or a scalar tensor.
         kernel: Cumulative kernel of comparisons and roundings.
         apply: Runs a node on operands of any kind by the rules; gives a list.
+        all_sum: The sum over all replicas, where a batch is spread over several.
     """
 
     temperature: Any
     kernel: str
     apply: Callable[[Node, Sequence[Any]], list[Any]]
+    all_sum: Callable[[Any], Any] | None = None
 
     def step(self, d: Any, scale: Any) -> Any:
         """The chance that d > 0."""
@@ -100,36 +102,44 @@ class Context:
         """The integer threshold nearest to u, and the chance that floor(u) is at or above it."""
         return ops.nearest_step(u, temperature=self.temperature, kernel=self.kernel, scale=STAIR)
 
+    def mean(self, x: Any) -> Any:
+        """The mean over a batch: over those of all replicas, where there are several."""
+        if self.all_sum is None:
+            return K.mean(x)
+        count = K.cast(K.size(x), K.dtype(x))
+        total, number = K.unstack(self.all_sum(K.stack([K.sum(x), count])))
+        return total / K.maximum(number, 1.0)
 
-def spread(d: Any, x: Any = None, y: Any = None) -> Any:
-    """The size of a typical difference, a constant for the gradient: the mean of |d|.
+    def spread(self, d: Any, x: Any = None, y: Any = None) -> Any:
+        """The size of a typical difference, a constant for the gradient: the mean of |d|.
 
-    A single number has no spread of its own: where it was cut from a larger tensor, the spread of
-    that tensor counts, else the size of the operands. It is 1 where all of that is 0 or infinite.
+        A single number has no spread of its own: where it was cut from a larger tensor, the spread
+        of that tensor counts, else the size of the operands. It is 1 where all of that is 0 or
+        infinite.
 
-    Args:
-        d: The differences, a float tensor of any shape.
-        x: The left operand, if any.
-        y: The right operand, if any.
-    """
-    size = K.mean(K.abs(d))
-    if _is_single(d):
-        wide = [v for v in (x, y) if isinstance(v, Real) and v.origin is not None]
-        if wide:
-            other = y if wide[0] is x else x
-            offset = 0.0 if other is None else as_float(value_of(other), d)
-            size = K.mean(K.abs(as_float(wide[0].origin, d) - K.reshape(offset, ())))
-        else:
-            operands = [v for v in (x, y) if v is not None]
-            sizes = [K.abs(K.reshape(as_float(value_of(v), d), ())) for v in operands]
-            size = K.maximum(size, sum(sizes) / 2) if sizes else size
-    usable = K.logical_and(K.isfinite(size), size > 0)
-    return K.stop_gradient(K.where(usable, size, K.ones_like(size)))
+        Args:
+            d: The differences, a float tensor of any shape.
+            x: The left operand, if any.
+            y: The right operand, if any.
+        """
+        size = self.mean(K.abs(d))
+        if self._is_single(d):
+            wide = [v for v in (x, y) if isinstance(v, Real) and v.origin is not None]
+            if wide:
+                other = y if wide[0] is x else x
+                offset = 0.0 if other is None else as_float(value_of(other), d)
+                size = self.mean(K.abs(as_float(wide[0].origin, d) - K.reshape(offset, ())))
+            else:
+                operands = [v for v in (x, y) if v is not None]
+                sizes = [K.abs(K.reshape(as_float(value_of(v), d), ())) for v in operands]
+                size = K.maximum(size, sum(sizes) / 2) if sizes else size
+        usable = K.logical_and(K.isfinite(size), size > 0)
+        return K.stop_gradient(K.where(usable, size, K.ones_like(size)))
 
-
-def _is_single(d: Any) -> bool:
-    shape = tuple(d.shape)
-    return all(n == 1 for n in shape)
+    def _is_single(self, d: Any) -> bool:
+        """Whether there is one number only; a replica may have one of many."""
+        shape = tuple(d.shape)
+        return not shape if self.all_sum is not None else all(n == 1 for n in shape)
 
 
 def origin_of(value: Any) -> Any:

@@ -17,11 +17,14 @@ from typing import Any
 from keras import ops as K
 
 from bevel import ops
-from bevel.rules.context import Context, spread
+from bevel.rules.context import Context
 from bevel.soft import Mixture, Real, Rounded, as_float, value_of
 
 # Cells beyond the counters on either side: an index is often one more or one less than the cell.
 _MARGIN = 4
+
+# Where the grid begins if there are no elements at all.
+_NOWHERE = 2.0**20
 
 
 def counters(ctx: Context, data: Any, index: Any, size: Any) -> Any:
@@ -30,31 +33,34 @@ def counters(ctx: Context, data: Any, index: Any, size: Any) -> Any:
     Args:
         ctx: The context.
         data: What is added up, a tensor or a soft value that begins with the shape of the index.
-        index: The cells' numbers; only those computed from a rounded number, the same way for all
-            elements, can be counted so.
+        index: The cells' numbers; only a rounded number, moved and bounded alike for all elements,
+            can be counted so.
         size: The number of cells.
 
     Returns:
         A float tensor, or None where the index is another one.
     """
     derived = index.derived if isinstance(index, Rounded | Mixture) else None
-    if derived is None or not derived.is_common or not isinstance(size, int):
+    if derived is None or not derived.is_shift or not isinstance(size, int):
         return None
     source = derived.source
     u, length = K.reshape(source.u, (-1,)), size + 2 * _MARGIN
-    start = K.stop_gradient(K.floor(K.min(u)) - _MARGIN)
-    center = K.mean(u)
-    width = spread(u - center, Real(u, source.dtype, source.origin), center)
+    center = ctx.mean(u)
+    width = ctx.spread(u - center, Real(u, source.dtype, source.origin), center)
+    floor = K.stop_gradient(K.floor(u))
+    cell = as_float(derived.at(floor, _as_it_is), u)
+    # the grid begins below the integer that counts for cell 0
+    start = K.min(floor - cell, initial=_NOWHERE) - _MARGIN
     upper, share = ops.nearest_step(
         u - start, temperature=ctx.temperature, kernel=ctx.kernel, scale=width
     )
     values = as_float(value_of(data), u)
     values = K.reshape(values, (-1, *values.shape[len(source.u.shape) :]))
-    counted = _is_counted(derived.at(K.stop_gradient(K.floor(u)), _as_it_is), size)
-    share, counted = (_fitted(t, values) for t in (share, as_float(counted, u)))
-    cells = K.cast(upper, "int32")
-    fine = _added(values * counted * (1 - share), cells - 1, length) + _added(
-        values * counted * share, cells, length
+    is_counted = as_float(K.logical_and(cell >= 0, cell < size), u)
+    share, is_counted = (_fitted(t, values) for t in (share, is_counted))
+    nearest = K.cast(upper, "int32")
+    fine = _added(values * is_counted * (1 - share), nearest - 1, length) + _added(
+        values * is_counted * share, nearest, length
     )
     grid = K.arange(length, dtype=K.dtype(u))
     distance = K.expand_dims(grid, 0) - K.expand_dims(K.arange(length + 1, dtype=K.dtype(u)), 1)
@@ -68,11 +74,6 @@ def counters(ctx: Context, data: Any, index: Any, size: Any) -> Any:
 def _added(values: Any, cells: Any, size: int) -> Any:
     """The sums by cell; what lies outside is moved to the nearest one."""
     return K.segment_sum(values, K.clip(cells, 0, size - 1), num_segments=size)
-
-
-def _is_counted(cells: Any, size: int) -> Any:
-    """Which elements the user's program counts at all."""
-    return K.logical_and(cells >= 0, cells < size)
 
 
 def _fitted(tensor: Any, values: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 from keras import ops as K
 
 from bevel import ops
-from bevel.rules.context import Call, Context, spread
+from bevel.rules.context import Call, Context
 from bevel.soft import (
     Index,
     Mixture,
@@ -43,7 +43,7 @@ def _extreme(ctx: Context, call: Call, x: Any, search: Any) -> Any:
     if axis is None:
         return NotImplemented
     values = scores(x.mean, axis)
-    scale = spread(values - K.mean(values, axis=axis, keepdims=True))
+    scale = ctx.spread(values - K.mean(values, axis=axis, keepdims=True))
     weights = search(values, axis=axis, temperature=ctx.temperature, kernel="cauchy", scale=scale)
     return Index(weights, places(weights, call.dtype), call.dtype, is_position=True)
 
@@ -127,7 +127,7 @@ def in_top_k(ctx: Context, call: Call, values: Any, target: Any) -> Any:
     x = scores(values.mean, -1)
     own = K.take_along_axis(x, K.expand_dims(K.cast(target, "int32"), -1), axis=-1)
     d = x - own
-    larger = K.sum(ctx.step(d, spread(d)), axis=-1) - 0.5  # without the target against itself
+    larger = K.sum(ctx.step(d, ctx.spread(d)), axis=-1) - 0.5  # without the target against itself
     return Prob(ctx.step(k - 0.5 - larger, 1.0))
 
 

@@ -45,6 +45,9 @@ ELEMENTWISE = frozenset(
 # Linear in each operand, so the expectation of the result is the result of the expectations.
 MULTILINEAR = frozenset({"add", "subtract", "multiply", "negative"})
 
+# Operations that move or bound an integer, if their other operands are single numbers.
+_SHIFTS = frozenset({"add", "subtract", "relu", "maximum", "minimum", "clip", "astype", "identity"})
+
 DISCRETE = (Prob, Mixture, Index, Rounded)
 
 MAX_JOINT = 4096
@@ -87,8 +90,9 @@ def _derived(call: Call, args: Sequence[Any]) -> Derived | None:
         ]
         return call.run(call.node, operands)[0]
 
-    is_common = all(d.is_common for d in known) and all(_rank(a) == 0 for a in hard)
-    return Derived(known[0].source, at, is_common)
+    moved = call.op in _SHIFTS and len(known) == 1 and all(_rank(a) == 0 for a in hard)
+    is_shift = moved and known[0].is_shift and (call.op != "subtract" or made[0] is not None)
+    return Derived(known[0].source, at, is_shift)
 
 
 def _within_window(ctx: Context, call: Call, derived: Derived) -> Any:

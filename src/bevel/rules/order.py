@@ -22,7 +22,7 @@ from typing import Any
 
 from keras import ops as K
 
-from bevel.rules.context import Call, Context, spread
+from bevel.rules.context import Call, Context
 from bevel.rules.index import places, scores
 from bevel.soft import Index, Real, Soft, value_of
 
@@ -49,7 +49,7 @@ def top_k(ctx: Context, call: Call, x: Any) -> Any:
 
 def _permutation(ctx: Context, x: Any) -> Any:
     """Weights of each element (last axis) for each rank, the largest first."""
-    scale = _REACH * spread(x - K.mean(x, axis=-1, keepdims=True))
+    scale = _REACH * ctx.spread(x - K.mean(x, axis=-1, keepdims=True))
     larger = ctx.step(K.expand_dims(x, -2) - K.expand_dims(x, -1), scale)
     rank = K.sum(larger, axis=-1) - 0.5  # without the element against itself
     blur = K.cast(_BLUR * ctx.temperature, K.dtype(x))

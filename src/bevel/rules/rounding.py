@@ -11,7 +11,7 @@ from typing import Any
 
 from keras import ops as K
 
-from bevel.rules.context import Call, Context, origin_of, spread
+from bevel.rules.context import Call, Context, origin_of
 from bevel.soft import Index, Mixture, Prob, Real, Rounded, Soft
 
 # The integers of a window, counted from the rounded number, and the steps between them.
@@ -24,7 +24,7 @@ def sign(ctx: Context, call: Call, x: Any) -> Any:
     """The sign is 1 with chance p and -1 with chance 1 - p."""
     if not isinstance(x, Real):
         return NotImplemented
-    p = ctx.step(x.tensor, spread(x.tensor, x))
+    p = ctx.step(x.tensor, ctx.spread(x.tensor, x))
     one = K.convert_to_tensor(1, dtype=x.dtype)
     return Mixture(lambda: [(1 - p, -one), (p, one)], 2, x.dtype, lambda: 2 * p - 1)
 
@@ -80,10 +80,10 @@ def _truth(ctx: Context, call: Call, x: Any) -> Any:
     if isinstance(x, Prob):
         return Prob(x.p, "bool", x.exact)
     if isinstance(x, Real) and x.is_count:
-        return Prob(ctx.step(K.abs(x.tensor) - 0.5, spread(x.tensor, x)))
+        return Prob(ctx.step(K.abs(x.tensor) - 0.5, ctx.spread(x.tensor, x)))
     if isinstance(x, Real):
         return Prob(
-            1 - ctx.bump(x.tensor, spread(x.tensor, x)),
+            1 - ctx.bump(x.tensor, ctx.spread(x.tensor, x)),
             exact=lambda: call.native(x),
         )
     return NotImplemented
@@ -117,8 +117,8 @@ def window(ctx: Context, x: Rounded) -> Index:
     """
     floor = K.stop_gradient(K.floor(x.u))
     reached = K.expand_dims(x.u - floor, -1) - K.convert_to_tensor(_BOUNDS, K.dtype(x.u))
-    center = K.mean(x.u)
-    above = ctx.step(reached, spread(x.u - center, Real(x.u, x.dtype, x.origin), center))
+    center = ctx.mean(x.u)
+    above = ctx.step(reached, ctx.spread(x.u - center, Real(x.u, x.dtype, x.origin), center))
     edge = K.ones_like(above[..., :1])
     above = K.concatenate([edge, above, K.zeros_like(edge)], axis=-1)
     weights = above[..., :-1] - above[..., 1:]

@@ -1,0 +1,293 @@
+"""`MetricLoss`: any Keras metric, or any function of labels and predictions, as a Keras loss.
+
+A metric is taken apart into the state of a batch and the result of a state
+(`bevel.losses.stateless`), both are relaxed by the same rules as everything else, and between the
+two the states of all replicas, and of earlier batches if they are remembered, are added up:
+
+    batch  = relaxed update(y_true, y_pred, sample_weight)
+    state  = initial + memory * (earlier - initial) + sum over replicas of (batch - initial)
+    loss   = relaxed result(state), negative where higher is better
+
+The earlier state is a constant for the gradient: a stochastic compositional gradient (Wang, Fang
+and Liu, Mathematical Programming 161, 2017), whose bias falls as the memory grows.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import keras
+from keras import ops as K
+
+from bevel import frontends
+from bevel.errors import BevelTypeError, BevelValueError
+from bevel.losses.checks import aligned, check_values, is_invalid, weights_of
+from bevel.losses.conventions import convention_of
+from bevel.losses.stateless import Stateless
+from bevel.ops.arguments import check_temperature
+from bevel.relaxation import relax
+
+LINKS = {"sigmoid": K.sigmoid, "softmax": K.softmax}
+
+
+@keras.saving.register_keras_serializable(package="bevel")
+class MetricLoss(keras.losses.Loss):
+    """A loss that is a metric, relaxed.
+
+    Args:
+        metric: A `keras.metrics.Metric`, a registered name such as `"AUC"`, or a function
+            `(y_true, y_pred)` that may also take `sample_weight`. The object is not changed.
+        maximize: Whether higher is better. Known for Keras's own metrics, needed for all others.
+        temperature: How soft, see `bevel.relax`; kept in a variable, so that a callback may change
+            it without a new trace. 0 is the hard metric, which has no gradient.
+        kernel: See `bevel.relax`.
+        forward: `soft`, or `hard` for the metric's exact value with the surrogate's gradient.
+        memory: From 0 to below 1: how much of the earlier batches' state is kept. With 0 the loss
+            is the batch's metric, which differs from the whole data's where batches are small.
+        from_logits: False, or the function that turns logits into what the metric takes: `sigmoid`,
+            `softmax`, or True for softmax over several columns and else sigmoid.
+        reduction: For a metric with several results, such as one F1 score for each class:
+            `sum_over_batch_size` (their mean), `sum`, or None for one loss each.
+        name: Name of the loss.
+        dtype: The dtype to compute in; float32 unless Keras is told otherwise.
+
+    Raises:
+        BevelValueError: An argument cannot be used, the direction is not known, or labels or
+            weights are not what the metric takes (when called with concrete arrays; compiled, the
+            loss is NaN then).
+        BevelTypeError: The metric is none, or takes no weights and was given some.
+
+    Example:
+        >>> import numpy as np
+        >>> loss = MetricLoss(keras.metrics.F1Score(average="macro", threshold=0.5))
+        >>> y_true = np.array([[1.0], [0.0], [1.0], [0.0]], "float32")
+        >>> good = loss(y_true, np.array([[0.9], [0.1], [0.8], [0.3]], "float32"))
+        >>> bad = loss(y_true, np.array([[0.2], [0.7], [0.6], [0.8]], "float32"))
+        >>> bool(good < bad)
+        True
+    """
+
+    # AutoGraph leaves alone what carries this attribute.
+    autograph_info__: ClassVar[None] = None
+
+    def __init__(
+        self,
+        metric: Any,
+        *,
+        maximize: bool | None = None,
+        temperature: float = 0.1,
+        kernel: str = "algebraic",
+        forward: str = "soft",
+        memory: float = 0.0,
+        from_logits: bool | str = False,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        self.metric = _found(metric)
+        super().__init__(name or _name_of(self.metric), reduction, dtype)
+        self.convention = convention_of(self.metric)
+        if maximize is None:
+            if self.convention is None:
+                raise BevelValueError(
+                    f"is higher or lower better for `{self.name}`? It is not one of Keras's own "
+                    "metrics; pass maximize=True or maximize=False."
+                )
+            maximize = self.convention.maximize
+        if not 0 <= memory < 1:
+            raise BevelValueError(f"`memory` must be at least 0 and below 1; got {memory}.")
+        if from_logits not in (True, False, *LINKS):
+            raise BevelValueError(
+                f"`from_logits` must be True, False, 'sigmoid' or 'softmax'; got {from_logits!r}."
+            )
+        self.maximize = bool(maximize)
+        self.kernel, self.forward_mode = kernel, forward
+        self.memory, self.from_logits = float(memory), from_logits
+        self.initial_temperature = check_temperature(temperature)
+        self._stateless: Stateless | None = None
+        self._earlier: list[Any] | None = None
+        settings = {"temperature": self._softness(), "kernel": kernel, "forward": forward}
+        if isinstance(self.metric, keras.metrics.Metric):
+            self._stateless = Stateless(self.metric)
+            self._update = relax(self._stateless.update, wrt="y_pred", **settings)
+            self._result = relax(self._stateless.result, wrt="state", **settings)
+        else:
+            if memory:
+                raise BevelValueError(
+                    "`memory` needs a metric with a state that adds up over batches, a "
+                    "keras.metrics.Metric; a function has none."
+                )
+            self._relaxed = relax(self.metric, wrt=1, **settings)
+
+    def _softness(self) -> Any:
+        """The temperature's variable; 0 is no temperature but the hard metric."""
+        if not self.initial_temperature:
+            self.temperature = 0.0
+        else:
+            self.temperature = keras.Variable(
+                self.initial_temperature, dtype="float32", trainable=False, name="temperature"
+            )
+        return self.temperature
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """The loss of one batch, a scalar (or one for each result with `reduction=None`)."""
+        mask = getattr(y_pred, "_keras_mask", None)
+        y_pred = K.cast(K.convert_to_tensor(y_pred), self.dtype)
+        y_true = K.convert_to_tensor(y_true)
+        weights = weights_of(sample_weight, mask, y_pred, self.dtype)
+        y_true, y_pred = aligned(y_true, y_pred)
+        check_values(self.convention, y_true, y_pred, weights, bool(self.from_logits))
+        invalid = is_invalid(self.convention, y_true, y_pred)
+        if weights is not None:
+            y_true, y_pred = _without_unweighted(y_true, y_pred, weights)
+        if self.from_logits:
+            y_pred = self._link(y_pred)(y_pred)
+        if self._stateless is None:
+            value = self._value_of_function(y_true, y_pred, weights)
+        else:
+            value = self._value_of_metric(self._stateless, y_true, y_pred, weights)
+        loss = self._reduced(value)
+        if invalid is not None:
+            loss = K.where(invalid, K.full_like(loss, float("nan")), loss)
+        return loss
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """As calling the loss itself, without weights."""
+        return self(y_true, y_pred)
+
+    def reset(self) -> None:
+        """Forgets earlier batches."""
+        if self._earlier is not None and self._stateless is not None:
+            for variable, start in zip(self._earlier, self._stateless.initial, strict=True):
+                variable.assign(start)
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything needed to make the loss again; what it remembers of batches is not kept."""
+        return {
+            **super().get_config(),
+            "metric": keras.saving.serialize_keras_object(self.metric),
+            "maximize": self.maximize,
+            "temperature": float(K.convert_to_numpy(self.temperature)),
+            "kernel": self.kernel,
+            "forward": self.forward_mode,
+            "memory": self.memory,
+            "from_logits": self.from_logits,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> MetricLoss:
+        """The loss that `get_config` describes."""
+        config = dict(config)
+        metric = keras.saving.deserialize_keras_object(config.pop("metric"))
+        return cls(metric, **config)
+
+    # How a value comes about.
+
+    def _link(self, y_pred: Any) -> Callable[[Any], Any]:
+        if isinstance(self.from_logits, str):
+            return LINKS[self.from_logits]
+        several = len(y_pred.shape) > 1 and y_pred.shape[-1] != 1
+        return LINKS["softmax" if several else "sigmoid"]
+
+    def _value_of_function(self, y_true: Any, y_pred: Any, weights: Any) -> Any:
+        if weights is None:
+            return self._relaxed(y_true, y_pred)
+        if "sample_weight" not in inspect.signature(self.metric).parameters:
+            raise BevelTypeError(
+                f"`{self.name}` takes no `sample_weight`, so a weight or a mask cannot be used; "
+                "give the function a parameter of that name."
+            )
+        return self._relaxed(y_true, y_pred, sample_weight=weights)
+
+    def _value_of_metric(self, stateless: Stateless, y_true: Any, y_pred: Any, weights: Any) -> Any:
+        executor = frontends.executor()
+        first = not stateless.is_built
+        stateless.build(y_true, y_pred)
+        replicas = executor.replicas()
+        if first and (self.memory or replicas > 1) and not stateless.is_additive(y_true, y_pred):
+            raise BevelValueError(
+                f"the state of `{self.name}` does not add up over batches, so it can neither be "
+                "remembered nor summed over replicas; use memory=0 on one device."
+            )
+        given = {} if weights is None else {"sample_weight": weights}
+        state = self._update(y_true, y_pred, **given)
+        initial = [K.convert_to_tensor(s) for s in stateless.initial]
+        if replicas > 1:
+            state = [
+                executor.all_sum(new - K.cast(s, new.dtype)) + K.cast(s, new.dtype)
+                for new, s in zip(state, initial, strict=True)
+            ]
+        if self.memory:
+            state = self._remembered(state, initial)
+        with executor.as_one_replica():
+            return self._result(state)
+
+    def _remembered(self, state: list[Any], initial: list[Any]) -> list[Any]:
+        """The state with a share of the earlier one, which from now on is this."""
+        if self._earlier is None:
+            self._earlier = [
+                keras.Variable(K.cast(s, n.dtype), trainable=False, name="earlier")
+                for s, n in zip(initial, state, strict=True)
+            ]
+        total = [
+            new + self.memory * (K.stop_gradient(K.convert_to_tensor(old)) - K.cast(s, new.dtype))
+            for new, old, s in zip(state, self._earlier, initial, strict=True)
+        ]
+        for variable, new in zip(self._earlier, total, strict=True):
+            variable.assign(K.stop_gradient(new))
+        return total
+
+    def _reduced(self, value: Any) -> Any:
+        sign = -1.0 if self.maximize else 1.0
+        parts = [K.cast(v, self.dtype) for v in keras.tree.flatten(value)]
+        if self.reduction in (None, "none"):
+            return sign * (parts[0] if len(parts) == 1 else K.stack(parts))
+        if self.reduction == "sum":
+            return sign * sum(K.sum(p) for p in parts)
+        return sign * sum(K.mean(p) for p in parts) / len(parts)
+
+
+def _found(metric: Any) -> Any:
+    """The metric that a name, a class or an object stands for.
+
+    Raises:
+        BevelTypeError: It is no metric and no function.
+        BevelValueError: There is no metric of that name.
+    """
+    if isinstance(metric, str):
+        try:
+            return keras.metrics.get(metric)
+        except ValueError:
+            raise BevelValueError(
+                f"Keras knows no metric called {metric!r}; pass a keras.metrics.Metric or a "
+                "function (y_true, y_pred)."
+            ) from None
+    if inspect.isclass(metric) and issubclass(metric, keras.metrics.Metric):
+        return metric()
+    if not callable(metric):
+        raise BevelTypeError(
+            "`metric` must be a keras.metrics.Metric, the name of one, or a function "
+            f"(y_true, y_pred); got {type(metric).__name__}."
+        )
+    return metric
+
+
+def _name_of(metric: Any) -> str:
+    return getattr(metric, "name", None) or getattr(metric, "__name__", type(metric).__name__)
+
+
+def _without_unweighted(y_true: Any, y_pred: Any, weights: Any) -> tuple[Any, Any]:
+    """Rows of weight 0 are replaced, so that a NaN in them reaches neither value nor gradient."""
+    counted = weights != 0
+
+    def cleared(tensor: Any) -> Any:
+        depth = len(tensor.shape) - len(counted.shape)
+        if depth < 0:
+            keep = K.reshape(counted, K.shape(tensor))
+        else:
+            keep = K.reshape(counted, (*K.shape(counted), *(1,) * depth))
+        return K.where(keep, tensor, K.zeros_like(tensor))
+
+    return cleared(y_true), cleared(y_pred)

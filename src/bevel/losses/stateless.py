@@ -1,0 +1,113 @@
+"""A Keras metric as two pure functions: from a batch to its state, and from a state to the result.
+
+The user's object is copied, never changed. A copy is built once, outside of any graph, by an update
+with harmless values, since a metric may make its variables only when it first sees shapes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops as K
+
+from bevel import frontends
+from bevel.errors import BevelTypeError
+
+
+class Stateless:
+    """A metric without its state.
+
+    Attributes:
+        initial: The state before any batch, numpy arrays; empty until it is built.
+        is_built: Whether it is built.
+    """
+
+    def __init__(self, metric: keras.metrics.Metric) -> None:
+        self.name = type(metric).__name__
+        with frontends.executor().outside_graphs():
+            self._metric = _copied(metric)
+        self.initial: list[np.ndarray] = []
+        self.is_built = False
+
+    def build(self, y_true: Any, y_pred: Any) -> None:
+        """Makes the metric's variables, for labels and predictions of these shapes and dtypes.
+
+        Raises:
+            BevelTypeError: The metric refuses arrays of these shapes.
+        """
+        if self.is_built:
+            return
+        with frontends.executor().outside_graphs():
+            try:
+                self._metric.update_state(_harmless(y_true), _harmless(y_pred))
+            except Exception as error:
+                said = str(error).strip().split("\n")[0]
+                raise BevelTypeError(
+                    f"{self.name} does not take y_true of shape {tuple(y_true.shape)} and dtype "
+                    f"{_name(y_true)} with y_pred of shape {tuple(y_pred.shape)} and dtype "
+                    f"{_name(y_pred)}: {said[:300]}"
+                ) from error
+            self._metric.reset_state()
+            self.initial = [np.array(K.convert_to_numpy(v)) for v in self._metric.variables]
+            self.is_built = True
+
+    def update(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> list[Any]:
+        """The state after one batch."""
+        state = [K.convert_to_tensor(v) for v in self.initial]
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return list(self._metric.stateless_update_state(state, y_true, y_pred, **weights))
+
+    def result(self, state: Sequence[Any]) -> Any:
+        """The metric's value for a state."""
+        state = [K.cast(s, v.dtype) for s, v in zip(state, self._metric.variables, strict=True)]
+        return self._metric.stateless_result(state)
+
+    def is_additive(self, y_true: Any, y_pred: Any) -> bool:
+        """Whether the state of two batches is the sum of theirs, tried on drawn numbers."""
+        rng = np.random.default_rng(0)
+        with frontends.executor().outside_graphs():
+            first, second = ([_drawn(v, rng) for v in (y_true, y_pred)] for _ in range(2))
+            start = [K.convert_to_tensor(v) for v in self.initial]
+            one = self._metric.stateless_update_state(start, *first)
+            both = self._metric.stateless_update_state(one, *second)
+            two = self._metric.stateless_update_state(start, *second)
+            return all(
+                np.allclose(*(K.convert_to_numpy(K.cast(v, "float64")) for v in (b, x + y - s)),
+                            rtol=1e-4, atol=1e-5)
+                for b, x, y, s in zip(both, one, two, start, strict=True)
+            )  # fmt: skip
+
+
+def _copied(metric: keras.metrics.Metric) -> keras.metrics.Metric:
+    """A metric of its own; by its configuration where its variables cannot be copied."""
+    try:
+        return copy.deepcopy(metric)
+    except (TypeError, ValueError, NotImplementedError):
+        return type(metric).from_config(metric.get_config())
+
+
+def _name(tensor: Any) -> str:
+    return keras.backend.standardize_dtype(tensor.dtype)
+
+
+def _lengths(tensor: Any) -> tuple[int, ...]:
+    first, *rest = (2 if n is None else n for n in tensor.shape)
+    return (min(first, 2) or 2, *rest)
+
+
+def _harmless(tensor: Any) -> Any:
+    """Zeros for labels; equal shares for predictions, which any metric of probabilities takes."""
+    shape, dtype = _lengths(tensor), _name(tensor)
+    if "float" not in dtype:
+        return K.zeros(shape, dtype=dtype)
+    return K.full(shape, 1 / shape[-1] if len(shape) > 1 else 0.5, dtype=dtype)
+
+
+def _drawn(tensor: Any, rng: np.random.Generator) -> Any:
+    shape, dtype = _lengths(tensor), _name(tensor)
+    values = rng.random(shape) if "float" in dtype else rng.integers(0, 2, shape)
+    return K.convert_to_tensor(values, dtype=dtype)
