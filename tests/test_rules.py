@@ -65,6 +65,10 @@ HARD_LIMITS = {
         ),
         axis=1,
     ),
+    "best-admissible": lambda y, p: tf.reduce_max(tf.where(p > 0.5, 2 * p - y, -1.0)),
+    "least-admissible": lambda y, p: tf.reduce_min(
+        tf.where(tf.reshape(p, (2, 3)) > 0.3, tf.reshape(p, (2, 3)), 1.0), axis=1, keepdims=True
+    ),
     "index-arithmetic": lambda y, p: 2 * tf.argmax(tf.reshape(p, (2, 3)), 1) % 3,
     "two-indices": lambda y, p: tf.equal(
         tf.argmax(tf.reshape(p, (2, 3)), 1), tf.argmin(tf.reshape(p, (2, 3)), 1)
@@ -344,3 +348,13 @@ def test_an_overflow_in_the_branch_not_taken_leaves_no_trace():
     assert slope[0] == pytest.approx(1.0, rel=1e-3)
     assert np.isfinite(slope[1])
     assert np.isnan(slope[2])
+
+
+def test_the_largest_of_what_is_not_admissible_yet_has_a_gradient():
+    """As a recall where no threshold has the precision that is asked for."""
+
+    def best(y, p):
+        return tf.reduce_max(tf.where(p > 0.95, y, 0.0))
+
+    _, slope = value_and_gradient(best, LABELS + 1, CHANCES)
+    assert np.all(slope > 0)

@@ -8,13 +8,15 @@ from keras import ops as K
 
 from bevel import ops
 from bevel.rules.context import Call, Context
-from bevel.soft import Index, Prob, Real, Soft, combine, value_of
+from bevel.soft import Index, Mixture, Prob, Real, Soft, combine, value_of
 
 _BINARY = {
     "logical_and": ops.logical_and,
     "logical_or": ops.logical_or,
     "logical_xor": ops.logical_xor,
 }
+
+_EXTREME = {"max": ops.argmax, "min": ops.argmin}
 
 
 def identity(ctx: Context, call: Call, x: Any) -> Any:
@@ -47,12 +49,12 @@ def negation(ctx: Context, call: Call, x: Any) -> Any:
 
 def every(ctx: Context, call: Call, x: Any) -> Any:
     """all = product of the chances; the smallest of 0-1 numbers is the same thing."""
-    return _reduced(ops.all, call, x)
+    return _reduced(ops.all, ctx, call, x)
 
 
 def some(ctx: Context, call: Call, x: Any) -> Any:
     """any = 1 - product of (1 - p); the largest of 0-1 numbers is the same thing."""
-    return _reduced(ops.any, call, x)
+    return _reduced(ops.any, ctx, call, x)
 
 
 def where(ctx: Context, call: Call, condition: Any, x: Any, y: Any) -> Any:
@@ -93,12 +95,29 @@ def _chosen(ctx: Context, call: Call, condition: Any, x: Any, y: Any) -> Any:
     return NotImplemented
 
 
-def _reduced(reduce: Any, call: Call, x: Any) -> Any:
+def _reduced(reduce: Any, ctx: Context, call: Call, x: Any) -> Any:
     x = as_prob(x)
+    axis, keepdims = call.param("axis"), call.param("keepdims")
+    if isinstance(x, Mixture) and call.op in _EXTREME and axis is not None and len(axis) == 1:
+        return _extreme(ctx, call, x, axis[0], keepdims)
     if not isinstance(x, Prob):
         return NotImplemented
-    axis = call.param("axis")
-    return Prob(reduce(x.p, axis=axis, keepdims=call.param("keepdims")), x.dtype)
+    return Prob(reduce(x.p, axis=axis, keepdims=keepdims), x.dtype)
+
+
+def _extreme(ctx: Context, call: Call, x: Mixture, axis: int, keepdims: bool) -> Real:
+    """The largest of what was chosen softly: a mean with heavy-tailed weights by how near it is.
+
+    The largest expectation alone would get all of the gradient, and a threshold that is not
+    admissible yet none.
+    """
+    values = x.mean
+    scale = ctx.spread(values - K.mean(values, axis=axis, keepdims=True))
+    weights = _EXTREME[call.op](
+        values, axis=axis, temperature=ctx.temperature, kernel="cauchy", scale=scale
+    )
+    found = K.sum(weights * K.moveaxis(values, axis, -1), axis=-1)
+    return Real(K.expand_dims(found, axis) if keepdims else found, call.dtype)
 
 
 def _as_rows(p: Any, x: Any) -> Any:
