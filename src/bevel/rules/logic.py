@@ -109,14 +109,15 @@ def _extreme(ctx: Context, call: Call, x: Mixture, axis: int, keepdims: bool) ->
     """The largest of what was chosen softly: a mean with heavy-tailed weights by how near it is.
 
     The largest expectation alone would get all of the gradient, and a threshold that is not
-    admissible yet none.
+    admissible yet none. The weights are constants for the gradient, as in the smoothed maxima whose
+    gradient is a soft argmax: else a value far behind would be pushed down.
     """
     values = x.mean
     scale = ctx.spread(values - K.mean(values, axis=axis, keepdims=True))
     weights = _EXTREME[call.op](
         values, axis=axis, temperature=ctx.temperature, kernel="cauchy", scale=scale
     )
-    found = K.sum(weights * K.moveaxis(values, axis, -1), axis=-1)
+    found = K.sum(K.stop_gradient(weights) * K.moveaxis(values, axis, -1), axis=-1)
     return Real(K.expand_dims(found, axis) if keepdims else found, call.dtype)
 
 
