@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from keras import ops as K
 
+from bevel.errors import UnknownOperationError
 from bevel.relaxation import relax
 from bevel.rules import ELEMENTWISE, GUARDS, LOOK_UPS, RULES
 from bevel.vocabulary import NATURES, NOT_RELAXED, VOCABULARY
@@ -335,6 +336,78 @@ def test_stacked_positions_are_compared_part_by_part():
     ]
     assert each == pytest.approx(np.stack(alone, 1), rel=1e-5)
     assert value_and_gradient(both, wanted, scores)[0] == pytest.approx(alone[0] * alone[1])
+
+
+def test_the_element_that_equals_the_largest_is_a_position():
+    """`s == max(s)` is argmax in other words, and gets its weights."""
+
+    def attended(y, p):
+        largest = tf.reduce_max(p, axis=1, keepdims=True)
+        return tf.cast(tf.equal(p, largest), "float32")
+
+    def by_position(y, p):
+        return tf.one_hot(tf.argmax(p, axis=1), 3)
+
+    scores = RNG.normal(size=(4, 3)).astype("float32")
+    found, _ = value_and_gradient(attended, ROWS[:4], scores)
+    assert found == pytest.approx(value_and_gradient(by_position, ROWS[:4], scores)[0])
+    assert found.sum(1) == pytest.approx(np.ones(4))
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        lambda y, p: tf.one_hot(tf.cast(tf.floor(p * 4), "int32"), 4)[:, 3],
+        lambda y, p: tf.cast(
+            tf.math.confusion_matrix(tf.cast(y, "int32"), tf.cast(p * 4, "int32"), 4), "float32"
+        )[:, 3],
+        lambda y, p: tf.scatter_nd(tf.cast(p * 4, "int32")[:, None], tf.ones(6), [4])[3:],
+    ],
+    ids=["one-hot", "confusion", "scatter"],
+)
+def test_a_rounded_number_reaches_positions_beyond_the_next(metric):
+    _, slope = value_and_gradient(lambda y, p: tf.reduce_sum(metric(y, p)), LABELS, CHANCES * 0.5)
+    assert np.all(slope > 0)
+
+
+def test_a_running_maximum_of_counts_stays_small():
+    """Each step could double the values that a count may have."""
+
+    def longest(y, p):
+        run = best = tf.constant(0.0)
+        for i in range(12):
+            run = tf.where(p[i] > 0, run + 1, 0.0)
+            best = tf.maximum(best, run)
+        return best
+
+    scores = RNG.normal(size=12).astype("float32")
+    relaxed = relax(longest)
+    graph = tf.function(relaxed).get_concrete_function(scores, tf.constant(scores)).graph
+    assert len(graph.get_operations()) < 6000
+
+
+def test_a_loop_that_only_counts_its_rounds_is_an_error():
+    def rounds(y, p):
+        i, total = 0, tf.constant(0.0)
+        while total < 2.0 and i < 6:
+            total += p[i]
+            i += 1
+        return tf.cast(i, "float32")
+
+    with pytest.raises(UnknownOperationError, match="how many rounds") as caught:
+        value_and_gradient(rounds, LABELS, CHANCES)
+    assert caught.value.loc.text.strip().startswith("while")
+
+
+def test_a_mapped_function_with_a_choice_has_a_gradient():
+    def mapped(y, p):
+        costs = tf.map_fn(
+            lambda a: tf.where(a[1] < a[0], 3.0, 0.0), (y, p), fn_output_signature=tf.float32
+        )
+        return tf.reduce_mean(costs)
+
+    _, slope = value_and_gradient(mapped, 0.5 * LABELS + 0.25, CHANCES)
+    assert np.all(slope < 0)
 
 
 def test_an_overflow_in_the_branch_not_taken_leaves_no_trace():

@@ -19,12 +19,13 @@ def folder(tmp_path, monkeypatch):
         "class Metric:\n    pass\n"
         "def triple(y_true, y_pred):\n    return FACTOR * y_pred\n"
         "def other(y_true, y_pred):\n    return y_pred\n"
+        "def late(y_true, y_pred):\n    import beside\n    return beside.FACTOR\n"
     )
+    monkeypatch.setattr(sys, "path", list(sys.path))
     return tmp_path
 
 
 def test_a_function_is_loaded_with_the_modules_beside_its_file(folder):
-    before = list(sys.path)
     target = load_target("metrics.py:triple")
     assert target.function(None, 2) == 6
     assert (target.name, str(target.path), str(target)) == (
@@ -32,7 +33,8 @@ def test_a_function_is_loaded_with_the_modules_beside_its_file(folder):
         "metrics.py",
         "metrics.py:triple",
     )
-    assert sys.path == before
+    sys.modules.pop("beside")
+    assert load_target("metrics.py:late").function(None, 2) == 3
     sys.modules.pop("beside")
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bevel.backend import choose_backend
+from bevel.backend import choose_backend, require_any
 
 if TYPE_CHECKING:
     from bevel import codes, errors, layers, losses, ops, plots, recipes
@@ -37,6 +37,7 @@ _SOURCES = {
     "trace": "bevel.frontends",
 }
 _MODULES = ("codes", "errors", "layers", "losses", "ops", "plots", "recipes")
+_ON_KERAS = frozenset({"layers", "losses", "ops"})
 
 __all__ = [
     "Finding",
@@ -62,6 +63,8 @@ choose_backend()
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ON_KERAS:
+        require_any()
     if name in _MODULES:
         return import_module(f"bevel.{name}")
     if name in _SOURCES:

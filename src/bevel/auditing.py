@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from bevel import frontends
+from bevel.broadcasting import check_broadcasts
 from bevel.errors import BevelTypeError, BevelValueError, TraceError
 from bevel.findings import (
     branch_note,
@@ -23,6 +24,7 @@ from bevel.findings import (
     declared_findings,
     escape_finding,
     note,
+    python_note,
     singular_finding,
     sort_findings,
 )
@@ -31,6 +33,7 @@ from bevel.probing import STEPS, Probe, follow_to, probe, smoothed_derivative
 from bevel.recording import Event, Recording, births_of_nonfinite, record
 from bevel.report import Finding, Gradient, Report
 from bevel.searching import far_off
+from bevel.stateless import pure
 
 _DECLARED = frozenset({"stop", "custom"})
 _HIDDEN = frozenset({"python", "opaque"})
@@ -72,6 +75,9 @@ def audit(
         ('blocked', 'B101', 'round')
     """
     frontend, executor = frontends.frontend(), frontends.executor()
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise BevelValueError(f"`seed` must be an integer >= 0; got {seed!r}.")
+    fn = pure(fn)
     call = frontend.arguments(fn, args, kwargs)
     trained = select(call, wrt)
     _check(call, trained)
@@ -79,6 +85,7 @@ def audit(
         trace = frontend.trace_call(fn, call)
     except TraceError as error:
         return _BlackBox(fn, call, trained, seed, executor, error).report()
+    check_broadcasts(trace.program, call.names)
     return _Audit(fn, call, trained, seed, executor, trace).report()
 
 
@@ -316,6 +323,7 @@ class _Audit(_Run):
         findings += self._errors(lost)
         if is_declared and not stops:
             findings += declared_findings(recording, seen)
+        findings += [python_note(e) for e in recording.events if e.node.op == "py_call"]
         findings += self._kinks() + self._meeting_branches(open_cuts, lost) + self._dead(measured)
         return self.build("partial" if lost else "trains", measured, findings)
 

@@ -17,7 +17,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from bevel.errors import BevelTypeError, MissingFrameworkError
+from bevel.errors import BevelTypeError, MissingFrameworkError, printable
 
 FRAMEWORKS = ("tensorflow", "jax", "torch")
 """The frameworks that Keras runs on, in the order in which an installed one is taken."""
@@ -75,6 +75,24 @@ def require(package: str) -> None:
         raise MissingFrameworkError(
             f"{package} is needed here and is not installed.",
             help=f'pip install "bevel[{EXTRAS[package]}]"',
+        )
+
+
+def require_any() -> None:
+    """Raise unless Keras can start: one framework is installed, and the one that was chosen exists.
+
+    Raises:
+        MissingFrameworkError: No framework is installed, or KERAS_BACKEND names none.
+    """
+    chosen = os.environ.get("KERAS_BACKEND")
+    if chosen and chosen not in FRAMEWORKS and "keras" not in sys.modules:
+        raise MissingFrameworkError(
+            f"KERAS_BACKEND is {printable(chosen)!r}; Bevel runs on {', '.join(FRAMEWORKS)}."
+        )
+    if not any(map(_installed, FRAMEWORKS)):
+        raise MissingFrameworkError(
+            f"none of {', '.join(FRAMEWORKS)} is installed, and Keras needs one.",
+            help=f'pip install "bevel[{EXTRAS["tensorflow"]}]"',
         )
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bevel import __version__
-from bevel.backend import load_quietly, require
+from bevel.backend import load_quietly, require, require_any
 from bevel.console import (
     errors_shown,
     progress_bar,
@@ -80,7 +80,10 @@ def audit(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     wrt: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The argument that a gradient must reach.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The argument that a gradient must reach, or several: a,b."
+        ),
     ] = None,
 ) -> None:
     """Does a useful gradient reach the prediction, and if not, which line stops it?
@@ -103,7 +106,7 @@ def audit(
 
         inputs = make_sample(loaded.function, sample)
         remark(f"inputs: {inputs}")
-        report = run_audit(loaded.function, *_tensors(inputs.arguments), wrt=wrt)
+        report = run_audit(loaded.function, *_tensors(inputs.arguments), wrt=_wanted(wrt))
     if as_json:
         typer.echo(report.to_json())
     else:
@@ -171,6 +174,7 @@ def plot(
     """
     with errors_shown(target), contextlib.redirect_stdout(sys.stderr):
         between = None if limits is None else _limits(limits)
+        require_any()
         load_quietly("keras")
         from bevel import curves, plots
         from bevel.outputs import claim_file
@@ -242,7 +246,8 @@ def train(
 
     The metric is audited first. Then the same network is trained with (a) cross-entropy, decided at
     0.5, (b) the same with the decision tuned on validation rows, (c) the relaxed metric, from (a)'s
-    weights. The table shows the hard metric on held-out rows.
+    weights; and with cross-entropy weighted by class, as many would do first. The table shows the
+    hard metric on held-out rows.
 
     FILE.py is executed.
     """
@@ -253,13 +258,14 @@ def train(
             for package in ("tensorflow", "sklearn", "matplotlib"):
                 require(package)
             fn, name = _metric(target)
-            folder = out or Path("bevel-out") / name
-            paths = claim(folder, ("figures.json", "curves.png"), force=force)
             rows = _data(data, label)
-            from bevel import recipes
+            load_quietly("matplotlib")  # if it cannot be imported, that is told before training
+            from bevel import plots, recipes
             from bevel.arrangements import arrange
 
             arranged = arrange(fn, rows.labels, len(rows.classes), maximize)
+            folder = out or Path("bevel-out") / name
+            paths = claim(folder, ("figures.json", "curves.png"), force=force)
             remark(f"data: {rows}")
             remark(f"metric: called with {arranged.form.words}")
             report = recipes.audit_on(arranged, rows)
@@ -279,11 +285,16 @@ def train(
                 on_progress=advance,
             )
         show_comparison(comparison)
-        from bevel import plots
-
         paths["figures.json"].write_text(comparison.to_json(), encoding="utf-8")
         plots.save(plots.draw_comparison(comparison), paths["curves.png"])
     show("written: " + ", ".join(_relative(path) for path in paths.values()))
+
+
+def _wanted(wrt: str | None) -> list[str | int] | None:
+    """Names and positions, as they are written on the command line."""
+    if wrt is None:
+        return None
+    return [int(w) if w.strip("-").isdigit() else w.strip() for w in wrt.split(",")]
 
 
 def _audit_code(report: Report) -> int:
@@ -343,9 +354,13 @@ def _limits(text: str) -> tuple[float, float]:
         low, high = (float(match[1]), float(match[2])) if match else (0.0, 0.0)
     except ValueError:
         low = high = 0.0
-    if not low < high:
+    if not -_LARGEST < low < high < _LARGEST:
         raise TargetError(f"--range must be two numbers, LOW,HIGH; got {printable(text)!r}")
     return low, high
+
+
+# What float32 holds, with room for the margins of a plot.
+_LARGEST = 1e38
 
 
 def _relative(path: Path) -> str:

@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from bevel.backend import EXTRAS
 from bevel.errors import BevelError, TargetError, printable
 
 if TYPE_CHECKING:
@@ -42,7 +43,15 @@ def errors_shown(target: str = "") -> Iterator[None]:
         raise typer.Exit(2) from None
     except typer.Exit:
         raise
-    except Exception as error:
+    except ImportError as error:
+        root = (error.name or "").partition(".")[0]
+        hint = f'pip install "bevel[{EXTRAS[root]}]"' if root in EXTRAS else ""
+        said = printable(str(error).strip().split("\n")[0])
+        complain(str(TargetError(f"a package cannot be imported: {said}", help=hint)))
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also a SystemExit in the user's function: code 0 is "trains"
         from bevel.targets import user_place
 
         place = user_place(error, Path(target.rpartition(":")[0]))

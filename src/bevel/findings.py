@@ -47,7 +47,10 @@ def cut_finding(event: Event, prediction: str) -> Finding:
     if node.native in _COUNTING:
         code, label = _CUTS["position"]
     help = _HELP["B106"] if node.nature in ("opaque", "random") else _HELP.get(code, _RELAX)
-    if code == "B101" and _decides_a_branch(node.loc):
+    if code == "B101" and _decides(node.loc, "while "):
+        code, label = "B107", "the end of a loop: how many rounds it takes has no derivative"
+        help = "bevel.relax keeps the number of rounds as it is; let the body decide what counts"
+    elif code == "B101" and _decides(node.loc, "if ", "elif "):
         code, label = "B107", "a branch: the choice has no derivative"
     what = _piece(node.loc) or node.name
     message = f"no gradient reaches {prediction} through `{what}`"
@@ -62,6 +65,17 @@ def branch_note(event: Event) -> Finding:
         "where it changes; that is fine"
     )
     return Finding("B501", "note", node.name, node.native, node.loc, text)
+
+
+def python_note(event: Event) -> Finding:
+    """Python code on the way that TensorFlow differentiates as it runs."""
+    node = event.node
+    return Finding(
+        "B104", "note", node.name, node.native, node.loc,
+        "this runs outside of the graph; its gradient is taken as it runs, and it can be neither "
+        "compiled nor relaxed",
+        _HELP["B104"],
+    )  # fmt: skip
 
 
 def singular_finding(event: Event, is_trap: bool, prediction: str) -> Finding:
@@ -167,6 +181,6 @@ def _piece(loc: Loc | None) -> str:
     return loc.text[loc.column : loc.end_column].strip()
 
 
-def _decides_a_branch(loc: Loc | None) -> bool:
-    """Whether a comparison stands as the condition of an `if` or a `while`."""
-    return loc is not None and loc.text.lstrip().startswith(("if ", "elif ", "while "))
+def _decides(loc: Loc | None, *words: str) -> bool:
+    """Whether a comparison stands as the condition of such a statement."""
+    return loc is not None and loc.text.lstrip().startswith(words)

@@ -53,6 +53,7 @@ class Interpreter:
         on_unknown: See `bevel.relax`.
         chooses: Whether the program chooses between values, so that one of them may be infinite.
         log: What was replaced, in the order in which it was met.
+        kept_loops: Loops that go on as long as a soft value says, as often as the hard one says.
     """
 
     executor: Any
@@ -61,6 +62,7 @@ class Interpreter:
     on_unknown: str
     chooses: bool = False
     log: list[Replacement] = field(default_factory=list)
+    kept_loops: list[Node] = field(default_factory=list)
 
     def run(
         self, program: Program, operands: Sequence[Any], hard: Hard, effects: bool = True
@@ -85,7 +87,8 @@ class Interpreter:
             if node.nature == "effect":
                 args = [env.get(i) for i in node.inputs]
                 if effects and not any(a is None or isinstance(a, Soft) for a in args):
-                    self.executor.run_node(node, args)
+                    results = self.executor.run_node(node, args)
+                    env.update(zip((v.id for v in node.outputs), results, strict=True))
                 continue
             if node.outputs and not any(v.id in live for v in node.outputs):
                 continue
@@ -129,12 +132,7 @@ class Interpreter:
         if not any(isinstance(a, Soft) for a in args):
             return self.executor.run_node(node, args)
         call = Call(node, args, self.executor.run_node, exact)
-        context = Context(
-            self.temperature,
-            self.kernel,
-            lambda n, a: self.apply(n, a, None),
-            self.executor.all_sum if self.executor.replicas() > 1 else None,
-        )
+        context = self._context()
         if any(isinstance(a, Selected) for a in args):
             results = on_rows(context, call)
             return self._unknown(node, exact) if results is NotImplemented else results
@@ -167,6 +165,14 @@ class Interpreter:
             return self._on_expectations(node, args)
         return self._unknown(node, exact)
 
+    def _context(self) -> Context:
+        return Context(
+            self.temperature,
+            self.kernel,
+            lambda n, a: self.apply(n, a, None),
+            self.executor.all_sum if self.executor.replicas() > 1 else None,
+        )
+
     def _with_hard_sizes(self, node: Node, args: Sequence[Any], exact: Hard | None) -> list[Any]:
         """The operands, those that only say how large something is as in the user's program."""
         sizes = node.param("sizes", ())
@@ -187,6 +193,21 @@ class Interpreter:
             ]
         results = self.executor.run_node(node, operands)
         return [Real(t, v.dtype) for t, v in zip(results, node.outputs, strict=True)]
+
+    def check_result(self, results: Sequence[Any]) -> None:
+        """Raises where all that is left of the prediction is how often a loop ran.
+
+        Raises:
+            UnknownOperationError: No result is soft, and there is such a loop.
+        """
+        if self.kept_loops and not any(isinstance(r, Soft) for r in results):
+            raise UnknownOperationError(
+                "the value depends on the prediction only by how many rounds a loop takes, which "
+                "relax keeps as it is",
+                loc=self.kept_loops[0].loc,
+                label="no gradient comes out of this loop",
+                help="run all rounds, and let a condition inside decide what counts.",
+            )
 
     def _note_rule(self, node: Node) -> None:
         rule = rules.RULES.get(node.op)
@@ -250,7 +271,7 @@ class Interpreter:
         if not isinstance(index, Soft):
             return self._taken(node, index, rest, inner)
         self._note(node, "every branch, by the weight of its index")
-        weights, places = positions(index)
+        weights, places = positions(self._context(), index, len(node.programs))
         last = len(node.programs) - 1
         places = K.where(K.logical_or(places < 0, places > last), last, places)
         shares = [K.sum(K.where(places == n, weights, 0.0), axis=-1) for n in range(last + 1)]
@@ -274,6 +295,9 @@ class Interpreter:
                 return self.executor.run_program(program, [hardened(i) for i in range(len(state))])
             return _pack(self.run(program, _unpack(state, active, node), hardened), active, node)
 
+        if varying(condition, active)[0]:
+            self.kept_loops.append(node)
+            self._note(node, "the same, with its number of rounds as it is")
         _settle(args)
         state = _pack(args, active, node)
         return _unpack(self.executor.run_node(node, state, nested), active, node)

@@ -7,14 +7,19 @@ can a gradient get there; and which events cut it off nearest to the prediction.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from bevel.errors import BevelError, BevelValueError
 from bevel.program import Node, Program
 from bevel.vocabulary import CUTS, ENTRIES
+
+# What is not done again for an audit.
+_SPEAKING = frozenset({"Print", "PrintV2", "PyFunc", "PyFuncStateless", "EagerPyFunc"})
 
 _STEPS = frozenset({"step", "index", "cast", "position"})
 _DIFFERENTIABLE = ("float", "bfloat", "variant", "complex")
@@ -162,6 +167,9 @@ class _Recorder:
         env = {v.id: token for v, token in zip(heads, operands, strict=True)}
         for node in program.nodes:
             if node.nature == "effect":
+                if not _speaks(node) and all(i in env for i in node.inputs):
+                    made = map(self.token, self.native(node, [env[i] for i in node.inputs]))
+                    env.update(zip((v.id for v in node.outputs), made, strict=True))
                 continue
             results = self.step(node, [env[i] for i in node.inputs])
             env.update(zip((v.id for v in node.outputs), results, strict=True))
@@ -174,9 +182,16 @@ class _Recorder:
             return self._branch(node, inputs)
         if node.op == "while_loop":
             return self._loop(node, inputs)
-        operands = [self.recording.values[t] for t in inputs]
-        results = self.executor.run_node(node, operands)
-        return self._write(node, inputs, results, is_joint=False)
+        return self._write(node, inputs, self.native(node, inputs), is_joint=False)
+
+    def native(self, node: Node, inputs: Sequence[int]) -> list[Any]:
+        """Runs a node as the user's program does; what it does not take is said at its line."""
+        try:
+            return self.executor.run_node(node, [self.recording.values[t] for t in inputs])
+        except BevelError:
+            raise
+        except Exception as error:  # an assertion or a look-up, in any framework's words
+            raise _refusal(node, error) from error
 
     def _branch(self, node: Node, inputs: list[int]) -> list[int]:
         taken = node.programs[_taken(node, self.recording.values[inputs[0]])]
@@ -235,6 +250,24 @@ class _Recorder:
         if node.nature in CUTS and node.nature != "cast":
             return False
         return any(t in live for t in event.inputs)
+
+
+def _speaks(node: Node) -> bool:
+    """Whether a node, which is run for its effect, does more than to check something."""
+    inner = (n for program in node.programs for n in program.walk())
+    return any(n.native in _SPEAKING for n in (node, *inner))
+
+
+def _refusal(node: Node, error: Exception) -> BevelValueError:
+    """Says at the user's line which operation does not take the values that it met."""
+    reason = next((line for line in str(error).splitlines() if line.strip()), repr(error))
+    reason = re.sub(r"{{.*?}}", "", reason)  # TensorFlow's names of devices and kernels
+    return BevelValueError(
+        f"`{node.name}` does not take these values",
+        loc=node.loc,
+        label=reason.strip()[:300],
+        help="look for labels out of range, or for an assertion that does not hold.",
+    )
 
 
 def _taken(node: Node, choice: Any) -> int:

@@ -8,14 +8,19 @@ the user's framework.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+import keras
+
 from bevel import frontends
-from bevel.errors import BevelTypeError, BevelValueError, excerpt, printable
+from bevel.broadcasting import check_broadcasts
+from bevel.errors import BevelError, BevelTypeError, BevelValueError, excerpt, printable
 from bevel.frontends.arguments import Arguments, select
+from bevel.stateless import pure
 
 KERNELS = ("logistic", "arctan", "algebraic", "linear", "gaussian")
 FORWARDS = ("soft", "hard")
@@ -68,6 +73,10 @@ def relax(
     """
     if not callable(fn):
         raise BevelTypeError(f"`fn` must be a function; got {type(fn).__name__}.")
+    if inspect.isclass(fn):
+        raise BevelTypeError(
+            f"`fn` must be a function; got the class {fn.__name__}.", help="pass an instance"
+        )
     _check_temperature(temperature)
     for name, value, choices in (
         ("kernel", kernel, KERNELS),
@@ -79,8 +88,13 @@ def relax(
     return Relaxed(fn, temperature, kernel, forward, wrt, on_unknown)
 
 
+@keras.saving.register_keras_serializable(package="bevel")
 class Relaxed:
-    """A relaxed function; made by `relax`."""
+    """A relaxed function; made by `relax`.
+
+    As the loss of a compiled model it is saved with it; the function must then be registered with
+    `keras.saving.register_keras_serializable`, and `bevel.relax` imported before loading.
+    """
 
     # AutoGraph leaves alone what carries this attribute.
     autograph_info__: ClassVar[None] = None
@@ -95,12 +109,14 @@ class Relaxed:
         on_unknown: str,
     ) -> None:
         self.fn = fn
+        self._pure = pure(fn)
         self.temperature = temperature
         self.kernel = kernel
         self.forward = forward
         self.wrt = wrt
         self.on_unknown = on_unknown
         self._made: dict[Any, tuple[Callable[..., Any], Callable[..., Any]]] = {}
+        self._seen: dict[Any, tuple[Any, ...] | None] = {}
         functools.update_wrapper(self, fn, updated=())
         if not hasattr(self, "__name__"):
             self.__name__ = type(fn).__name__
@@ -111,26 +127,91 @@ class Relaxed:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The relaxed value, in the structure that the function returns."""
         frontend = frontends.frontend()
-        call = frontend.arguments(self.fn, args, kwargs)
+        call = frontend.arguments(self._pure, args, kwargs)
         executor = frontends.executor()
-        # a loop is traced otherwise for XLA, which wants to know how long it may last
-        key = (call.key, tuple(map(frontend.spec, call.leaves)), executor.in_xla())
+        if executor.in_graph():
+            # it becomes a part of the user's graph, compiled as that graph is; a loop is traced
+            # otherwise for XLA, which wants to know how long it may last
+            plain, _ = self._made_for(call, tuple(map(frontend.spec, call.leaves)))
+            return plain(*call.leaves)
+        compiled = self._for_any_batch(call)
+        try:
+            return compiled(*call.leaves)
+        except BevelError:
+            raise
+        except Exception:
+            self._refuse(call)
+            raise
+
+    def _made_for(self, call: Arguments, specs: Sequence[Any]) -> tuple[Any, Any]:
+        """The interpretation for these shapes, as it is and compiled; made once."""
+        executor = frontends.executor()
+        key = (call.key, specs, executor.in_xla())
         if key not in self._made:
-            plain = self._interpretation(call, [])
+            plain = self._interpretation(replace(call, leaves=specs), [])
             self._made[key] = plain, executor.function(plain)
-        plain, compiled = self._made[key]
-        # inside the user's graph it becomes a part of that graph, compiled as that graph is
-        return (plain if executor.in_graph() else compiled)(*call.leaves)
+        return self._made[key]
+
+    def _for_any_batch(self, call: Arguments) -> Callable[..., Any]:
+        """The compiled interpretation; lengths that were seen to vary are left open, if possible,
+        so that not every size of a batch is traced anew.
+        """
+        specs = tuple(map(frontends.frontend().spec, call.leaves))
+        kind = (call.key, tuple((s.dtype, s.shape.rank) for s in specs))
+        known = self._seen.get(kind, specs)
+        if known is not None:
+            wide = tuple(map(frontends.frontend().common_spec, known, specs))
+            _, compiled = self._made_for(call, wide)
+            if wide == known or wide == specs:
+                self._seen[kind] = wide
+                return compiled
+            try:
+                compiled.get_concrete_function(*wide)
+            except BevelError:
+                self._seen[kind] = None  # something needs to know the lengths
+            else:
+                self._seen[kind] = wide
+                return compiled
+        return self._made_for(call, specs)[1]
+
+    def _refuse(self, call: Arguments) -> None:
+        """After an error on values: raises one that names the user's line, if the hard function
+        fails on them too.
+        """
+        from bevel.recording import record
+
+        trace = frontends.frontend().trace_call(self._pure, call)
+        record(trace.program, [*call.leaves, *trace.captured], (), frontends.executor())
+
+    def get_config(self) -> dict[str, Any]:
+        """For Keras, which writes a compiled loss into a model's file; the function by its name."""
+        return {
+            "fn": keras.saving.serialize_keras_object(self.fn),
+            "temperature": float(keras.ops.convert_to_numpy(self.temperature)),
+            "kernel": self.kernel,
+            "forward": self.forward,
+            "wrt": self.wrt,
+            "on_unknown": self.on_unknown,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Relaxed:
+        """The relaxed function that `get_config` describes; its function must be registered."""
+        return relax(
+            keras.saving.deserialize_keras_object(config["fn"]),
+            **{k: v for k, v in config.items() if k != "fn"},
+        )
 
     def explain(self, *args: Any, **kwargs: Any) -> Explanation:
         """What is replaced by what, for one call's shapes: `str` gives it line by line."""
         frontend = frontends.frontend()
-        call = frontend.arguments(self.fn, args, kwargs)
+        call = frontend.arguments(self._pure, args, kwargs)
         log: list[Any] = []
         frontends.executor().function(self._interpretation(call, log)).get_concrete_function(
             *map(frontend.spec, call.leaves)
         )
-        return Explanation(self.__name__, tuple(log))
+        is_hard = isinstance(self.temperature, int | float) and self.temperature == 0
+        return Explanation(self.__name__, tuple(log), is_hard)
 
     def _interpretation(self, call: Arguments, log: list[Any]) -> Callable[..., Any]:
         """A function of the leaves that runs the traced program by the rules."""
@@ -138,11 +219,18 @@ class Relaxed:
         from bevel.rules.singular import CHOICES
         from bevel.soft import Real, value_of
 
-        trace = frontends.frontend().trace_call(self.fn, call)
-        executor = frontends.executor()
         trained = select(call, self.wrt)
-        chooses = any(node.op in CHOICES for node in trace.program.walk())
         hard_only = isinstance(self.temperature, int | float) and self.temperature == 0
+        for n in trained:
+            if not hard_only and not call.leaves[n].dtype.is_floating:
+                raise BevelTypeError(
+                    f"`{call.names[n]}` has dtype {call.leaves[n].dtype.name}; a gradient can only "
+                    "reach floats. Pass float32 predictions, or name another argument with `wrt`."
+                )
+        trace = frontends.frontend().trace_call(self._pure, call)
+        check_broadcasts(trace.program, call.names)
+        executor = frontends.executor()
+        chooses = any(node.op in CHOICES for node in trace.program.walk())
 
         def relaxed(*leaves: Any) -> Any:
             operands = [*leaves, *trace.captured]
@@ -156,6 +244,8 @@ class Relaxed:
                 executor, self.temperature, self.kernel, self.on_unknown, chooses, log
             )
             results = interpreter.run(trace.program, soft, operands.__getitem__)
+            if self.on_unknown == "error":
+                interpreter.check_result(results)
             values = [value_of(r) for r in results]
             if self.forward == "hard":
                 exact = executor.run_program(trace.program, operands)
@@ -172,12 +262,16 @@ class Explanation:
     Attributes:
         name: The function's name.
         entries: Replacements in the order of the program: `op`, `native`, `says` and `loc`.
+        is_hard: Whether the temperature is 0, so that nothing is replaced.
     """
 
     name: str
     entries: Sequence[Any]
+    is_hard: bool = False
 
     def __str__(self) -> str:
+        if self.is_hard:
+            return f"`{self.name}` at temperature 0 is the hard function itself."
         if not self.entries:
             return f"`{self.name}` needs no relaxing: nothing in it stops the gradient."
         lines = [f"`{self.name}`, relaxed:"]
@@ -198,9 +292,21 @@ def _straight_through(hard: Any, soft: Any) -> Any:
     return K.cast(hard, soft.dtype) + (soft - K.stop_gradient(soft))
 
 
+def _check_tensor(temperature: Any) -> None:
+    """A tensor or variable must be one float; its value is looked at where it has one."""
+    if tuple(temperature.shape) or "float" not in str(temperature.dtype):
+        raise BevelTypeError(
+            f"`temperature` must be a scalar float; got shape {tuple(temperature.shape)} and dtype "
+            f"{temperature.dtype}."
+        )
+    if hasattr(temperature, "numpy"):
+        _check_temperature(float(temperature.numpy()))
+
+
 def _check_temperature(temperature: Any) -> None:
     if isinstance(temperature, bool) or not isinstance(temperature, int | float):
         if hasattr(temperature, "dtype"):
+            _check_tensor(temperature)
             return
         raise BevelTypeError(
             f"`temperature` must be a number or a scalar tensor; got {type(temperature).__name__}."

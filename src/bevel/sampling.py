@@ -21,6 +21,7 @@ import numpy as np
 
 from bevel.errors import TargetError, printable
 from bevel.families import FAMILIES, KINDS, SINGLES, Array, Family
+from bevel.targets import user_place
 
 SPEC_HELP = (
     "A family such as binary or onehot:(32,5), or each argument as NAME=KIND(SHAPE): "
@@ -141,7 +142,10 @@ def _from_kinds(names: tuple[str, ...], spec: str, rng: np.random.Generator) -> 
         match = _ARGUMENT.match(spec, position)
         if not match or match[2] not in KINDS:
             raise _unreadable(spec, f"a kind is one of: {', '.join(KINDS)}")
-        arguments[match[1]] = KINDS[match[2]](rng, _shape(match[3]))
+        try:
+            arguments[match[1]] = KINDS[match[2]](rng, _shape(match[3]))
+        except (MemoryError, ValueError) as error:
+            raise _unreadable(spec, str(error)) from None
         position = match.end()
     return Sample(_matched(names, arguments, "--sample"), "as --sample asks")
 
@@ -149,7 +153,7 @@ def _from_kinds(names: tuple[str, ...], spec: str, rng: np.random.Generator) -> 
 def _from_file(names: tuple[str, ...], path: Path) -> Sample:
     try:
         with np.load(path, allow_pickle=False) as stored:
-            arguments = {name: stored[name] for name in stored.files}
+            arguments = {name: _single(stored[name]) for name in stored.files}
     except (OSError, ValueError, EOFError) as error:
         said = printable(str(error).split("\n")[0])
         raise TargetError(
@@ -157,6 +161,11 @@ def _from_file(names: tuple[str, ...], path: Path) -> Sample:
             help="write it with numpy.savez(file, y_true=…, y_pred=…); pickled objects are refused",
         ) from None
     return Sample(_matched(names, arguments, printable(str(path))), f"from {path}")
+
+
+def _single(array: Array) -> Array:
+    """numpy writes double precision unless asked not to; a network gives single."""
+    return array.astype("float32") if array.dtype == np.float64 else array
 
 
 def _matched(names: tuple[str, ...], arguments: dict[str, Array], source: str) -> dict[str, Array]:
@@ -229,6 +238,7 @@ def _resembles(name: str, words: tuple[str, ...]) -> bool:
 def _found(fn: Callable[..., Any], names: tuple[str, ...], seed: int) -> Sample:
     best: tuple[tuple[bool, ...], Sample] | None = None
     failures: dict[str, list[str]] = {}
+    place = None
     for family in FAMILIES if len(names) > 1 else SINGLES:
         rng = np.random.default_rng(seed)
         arguments = _draw(family, names, family.shape, rng)
@@ -236,6 +246,7 @@ def _found(fn: Callable[..., Any], names: tuple[str, ...], seed: int) -> Sample:
             merit = _merit(fn, family, arguments, rng)
         except Exception as error:
             failures.setdefault(_headline(error), []).append(family.name)
+            place = place or _place(fn, error)
             continue
         sample = Sample(arguments, f"{family.words}, found by trying", answered=merit[1])
         if best is None or merit > best[0]:
@@ -246,9 +257,17 @@ def _found(fn: Callable[..., Any], names: tuple[str, ...], seed: int) -> Sample:
         tried = "\n".join(f"  {', '.join(names)}: {said}" for said, names in failures.items())
         raise TargetError(
             f"no sample works for ({', '.join(names)}); tried:\n{tried}",
+            loc=place,
+            label="the first of these errors" if place else "",
             help=f"describe one with --sample. {SPEC_HELP}",
         )
     return best[1]
+
+
+def _place(fn: Callable[..., Any], error: BaseException) -> Any:
+    """The line of the function's file that an error came through, if its file is known."""
+    code = getattr(fn, "__code__", None)
+    return user_place(error, Path(code.co_filename)) if code else None
 
 
 def _merit(

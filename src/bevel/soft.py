@@ -47,11 +47,14 @@ class Real(Soft):
         tensor: The value, floating-point (a variant for a list of tensors inside a loop).
         dtype: As in the user's program.
         origin: The larger tensor it was cut from, whose spread a single number has not.
+        extreme: Of a largest or smallest value: of what, along which axis, and `argmax` or
+            `argmin`, softly.
     """
 
     tensor: Any
     dtype: str
     origin: Any = None
+    extreme: tuple[Soft, int, Any] | None = None
 
     @property
     def mean(self) -> Any:

@@ -111,8 +111,9 @@ def choose_frame(frames: Sequence[Frame], entry: str) -> Frame | None:
     own = [frame for frame in users if not _is_installed(frame[0])]
     if own or users:
         return (own or users)[-1]
+    bevels = _hidden_folders()[0]
     for frame in inner:
-        if not _is_machinery(frame[0]):
+        if not _is_machinery(frame[0]) and not os.path.realpath(frame[0]).startswith(bevels):
             return frame
     return None
 

@@ -12,8 +12,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import sha256
@@ -59,6 +58,8 @@ class _Place:
 
 def load_target(text: str) -> Target:
     """Import the file that a target names and return its function. This executes the file.
+
+    The file's folder is put on Python's path, as when Python runs the file.
 
     Args:
         text: `FILE.py:FUNCTION`. The last colon separates, so Windows drives are fine.
@@ -112,23 +113,16 @@ def _execute(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[private] = module
     try:
-        with _importable(location.parent):
-            spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+        # as when Python runs the file: its functions may import what lies beside it, also later
+        if str(location.parent) not in sys.path:
+            sys.path.insert(0, str(location.parent))
+        spec.loader.exec_module(module)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         del sys.modules[private]
         raise _failed(path, error) from None
     return module
-
-
-@contextmanager
-def _importable(folder: Path) -> Iterator[None]:
-    """Let the file import what lies beside it, and leave `sys.path` as it was."""
-    before = list(sys.path)
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path[:] = before
 
 
 def _failed(path: Path, error: BaseException) -> TargetError:

@@ -15,6 +15,9 @@ import numpy as np
 
 from bevel.errors import BevelTypeError, BevelValueError
 
+# Packages whose tensors are no arrays here, and the backend that takes them.
+_FOREIGN = {"torch": "torch", "jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow"}
+
 
 @dataclass(frozen=True)
 class Arguments:
@@ -53,6 +56,12 @@ def flatten(
         BevelTypeError: The arguments do not fit the function's parameters.
         BevelValueError: A list of numbers has rows of different lengths.
     """
+    if not callable(fn) or inspect.isclass(fn):
+        what = f"the class {fn.__name__}" if inspect.isclass(fn) else type(fn).__name__
+        raise BevelTypeError(
+            f"`fn` must be a function of tensors; got {what}.",
+            help="of a metric class pass an instance" if inspect.isclass(fn) else "",
+        )
     leaves: list[Any] = []
     names: list[str] = []
 
@@ -67,6 +76,14 @@ def flatten(
             return "dict", tuple((k, take(v, name)) for k, v in value.items())
         if isinstance(value, tuple | list):
             return type(value), tuple(take(v, name) for v in value)
+        foreign = type(value).__module__.partition(".")[0]
+        if foreign in _FOREIGN and hasattr(value, "shape"):
+            raise BevelTypeError(
+                f"`{name}` is a tensor of another framework ({foreign}) than the one that Keras "
+                "runs on.",
+                help=f"set KERAS_BACKEND={_FOREIGN[foreign]} before Python starts, or pass numpy "
+                "arrays.",
+            )
         return "fixed", _Fixed(value)
 
     parameters = parameter_names(fn, args, kwargs)
@@ -133,6 +150,11 @@ def select(arguments: Arguments, wrt: Any) -> tuple[int, ...]:
             "the call has no array argument for a gradient to reach; pass tensors or numpy arrays."
         )
     if wrt is None:
+        if "y_pred" in places and "y_pred" not in order:
+            raise BevelTypeError(
+                "`y_pred` holds no array; a gradient is to reach it. Pass a tensor or a numpy "
+                "array, or name another argument with `wrt`."
+            )
         last = [name for name in places if name in order] or order
         wrt = "y_pred" if "y_pred" in order else last[-1]
     items = tuple(wrt) if isinstance(wrt, tuple | list | set) else (wrt,)
@@ -140,7 +162,8 @@ def select(arguments: Arguments, wrt: Any) -> tuple[int, ...]:
         raise BevelValueError(f"`wrt` names nothing; choose from {', '.join(order)}.")
     wanted = set()
     for item in items:
-        is_place = isinstance(item, int) and -len(places) <= item < len(places)
+        is_number = isinstance(item, int) and not isinstance(item, bool)
+        is_place = is_number and -len(places) <= item < len(places)
         name = places[item] if is_place else item
         if name not in order:
             raise BevelValueError(

@@ -91,6 +91,14 @@ def spec(leaf: Any) -> tf.TensorSpec:
     return tf.TensorSpec(leaf.shape, leaf.dtype)
 
 
+def common_spec(a: tf.TensorSpec, b: tf.TensorSpec) -> tf.TensorSpec:
+    """The shape of two leaves of the same rank, open where they differ."""
+    if a.shape.rank is None:
+        return a
+    lengths = [m if m == n else None for m, n in zip(a.shape, b.shape, strict=True)]
+    return tf.TensorSpec(lengths, a.dtype)
+
+
 def trace(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Trace:
     """Traces `fn` for one call's shapes and dtypes; see `bevel.trace`."""
     return trace_call(fn, arguments(fn, args, kwargs))
@@ -115,7 +123,7 @@ def trace_call(fn: Callable[..., Any], call: Arguments) -> Trace:
     try:
         concrete = tf.function(traced).get_concrete_function(*map(spec, call.leaves))
     except Exception as error:
-        raise _trace_error(error, name) from error
+        raise _trace_error(error, name, call) from error
     graph = concrete.graph
     if not graph.outputs:
         raise TraceError(
@@ -177,6 +185,13 @@ class _Builder:
 
     def _node(self, op: tf.Operation, graph: Any, ids: dict[str, int], used: bool) -> Node:
         word, operands, params = names.NAMES.get(op.type, names.NATIVE)
+        if op.type in names.ASSIGNING:
+            raise TraceError(
+                "the function assigns a variable",
+                loc=self._locate(_frames(op), word, op.type),
+                label=f"TensorFlow's {op.type}",
+                help="return what is computed; of a Keras metric pass the object itself.",
+            )
         if op.type == "Const":
             word, params = "constant", _constant
         elif graph._is_function(op.type):  # an old kind of call: the function's name is the type
@@ -403,7 +418,7 @@ def _frames(op: tf.Operation) -> list[tuple[str, int, str]]:
 _QUOTED_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in (?P<function>\S+)')
 
 
-def _trace_error(error: Exception, name: str) -> TraceError:
+def _trace_error(error: Exception, name: str, call: Arguments) -> TraceError:
     """Says at the user's line why a function cannot be traced."""
     if isinstance(error, TraceError):
         return error
@@ -412,8 +427,20 @@ def _trace_error(error: Exception, name: str) -> TraceError:
     last = next((r.strip() for r in reversed(reason) if r.strip()), type(error).__name__)
     if type(error).__name__ not in last:
         last = f"{type(error).__name__}: {last}"
+    meaning = _advice(last)
+    if meaning is None:
+        given = ", ".join(
+            f"{n} {leaf.dtype.name} {tuple(leaf.shape) if leaf.shape.rank is not None else '?'}"
+            for n, leaf in zip(call.names, call.leaves, strict=True)
+        )
+        return TraceError(
+            f"`{name}` cannot be traced: it raised an error with {given}",
+            loc=loc,
+            label=last[:300],
+            help="pass arguments of the shapes and dtypes that this line takes.",
+        )
     return TraceError(
-        f"`{name}` cannot be traced: {_advice(last)}",
+        f"`{name}` cannot be traced: {meaning}",
         loc=loc,
         label=last[:300],
         help="Keep to tensor operations (tf.*, keras.ops); a black box of numpy or Python code can "
@@ -441,12 +468,12 @@ _ADVICE = (
 )
 
 
-def _advice(text: str) -> str:
-    """What the framework's message means for the user's code."""
+def _advice(text: str) -> str | None:
+    """What the framework's message means for the user's code, if it is one of those known."""
     for sign, meaning in _ADVICE:
         if re.search(sign, text):
             return meaning
-    return "it raised an error on symbolic tensors."
+    return None
 
 
 def _blame(error: BaseException) -> Loc | None:

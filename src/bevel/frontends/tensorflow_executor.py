@@ -367,7 +367,7 @@ def _is_differentiable(value: Any) -> bool:
 def scalar(results: Any) -> Any:
     """One float64 number for whatever a function returns: the sum of the means of its results."""
     total = tf.constant(0.0, tf.float64)
-    for tensor in tf.nest.flatten(results, expand_composites=True):
+    for tensor in map(tf.convert_to_tensor, tf.nest.flatten(results, expand_composites=True)):
         if tensor.dtype.is_floating or tensor.dtype.is_integer or tensor.dtype.is_bool:
             total += tf.reduce_mean(tf.cast(tensor, tf.float64))
     return total

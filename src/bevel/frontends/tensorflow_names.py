@@ -194,6 +194,14 @@ SHAPE = frozenset(
     """.split()
 )
 
+# Operations that change a variable: what such a function gives depends on what ran before.
+ASSIGNING = frozenset(
+    """
+    AssignVariableOp AssignAddVariableOp AssignSubVariableOp ResourceScatterAdd ResourceScatterSub
+    ResourceScatterUpdate ResourceScatterNdAdd ResourceScatterNdUpdate ResourceStridedSliceAssign
+    """.split()
+)
+
 # Operands that are sizes: how large something is stays what the user's program makes it.
 SIZES = {
     "Fill": (0,),

@@ -1,7 +1,7 @@
 """`MetricLoss`: any Keras metric, or any function of labels and predictions, as a Keras loss.
 
 A metric is taken apart into the state of a batch and the result of a state
-(`bevel.losses.stateless`), both are relaxed by the same rules as everything else, and between the
+(`bevel.stateless`), both are relaxed by the same rules as everything else, and between the
 two the states of all replicas, and of earlier batches if they are remembered, are added up:
 
     batch  = relaxed update(y_true, y_pred, sample_weight)
@@ -25,9 +25,9 @@ from bevel import frontends
 from bevel.errors import BevelTypeError, BevelValueError
 from bevel.losses.checks import aligned, check_values, is_invalid, weights_of
 from bevel.losses.conventions import convention_of
-from bevel.losses.stateless import Stateless
 from bevel.ops.arguments import check_temperature
 from bevel.relaxation import relax
+from bevel.stateless import Stateless
 
 LINKS = {"sigmoid": K.sigmoid, "softmax": K.softmax}
 

@@ -242,15 +242,23 @@ def _compared(
     """One elementwise comparison: `hard` of the operands, `soft` of their scaled difference."""
     choose("kernel", kernel, kernels.KERNELS)
     choose("forward", forward, FORWARDS)
+    may_be_infinite = not isinstance(y, int | float)
     x, y, dtype = operands(x, y)
     spread = width(temperature, scale, dtype_of(x))
     if spread.hard:
         value = hardened(K.cast(hard(x, y), dtype_of(x)), x, y)
     else:
-        value = soft(ratio(x - y, spread, dtype), kernel)
+        difference = _difference(x, y) if may_be_infinite else x - y
+        value = soft(ratio(difference, spread, dtype), kernel)
         if forward == "hard":
             value = straight_through(K.cast(hard(x, y), dtype_of(x)), value)
     return K.cast(value, dtype)
+
+
+def _difference(x: Any, y: Any) -> Any:
+    """x - y, and 0 for two infinities of the same sign, which are equal."""
+    same = K.logical_and(K.isinf(x), x == y)
+    return K.where(same, 0.0, x) - K.where(same, 0.0, y)
 
 
 def _hard_sign(x: Any, zero: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 from keras import ops as K
 
 from bevel.rules.context import Call, Context
+from bevel.rules.index import chances
 from bevel.soft import Prob, Real, Rounded, Soft, as_float, value_of
 
 _SWAPPED = {"less": "greater", "less_equal": "greater_equal"}
@@ -36,6 +37,8 @@ def inequality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
         return _rounded_inequality(ctx, op, x, y)
     if not _are_plain(x, y):
         return NotImplemented
+    if op in ("greater_equal", "less_equal") and (found := _is_extreme(ctx, x, y)) is not None:
+        return Prob(found)
     if op in _SWAPPED:
         x, y, op = y, x, _SWAPPED[op]
     d = _difference(x, y)
@@ -58,6 +61,8 @@ def equality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
         return Prob(p if call.op == "equal" else 1 - p)
     if not _are_plain(x, y):
         return NotImplemented
+    if (found := _is_extreme(ctx, x, y)) is not None:
+        return Prob(found if call.op == "equal" else 1 - found)
     d = _difference(x, y)
     size = ctx.spread(d, x, y)
     if _are_integers(x, y):
@@ -78,6 +83,18 @@ def _rounded_inequality(ctx: Context, op: str, x: Rounded, y: Any) -> Prob:
     threshold = K.floor(bound) + 1 if op == "greater" else K.ceil(bound)
     d = x.u - threshold
     return Prob(ctx.step(d, ctx.spread(d, Real(x.u, x.dtype, x.origin), threshold)))
+
+
+def _is_extreme(ctx: Context, x: Any, y: Any) -> Any:
+    """The chance of each element to be the largest, where that is what is asked; else None.
+
+    `x == max(x)` is a position in other words, and gets the weights of one.
+    """
+    for whole, part in ((x, y), (y, x)):
+        if isinstance(part, Real) and part.extreme is not None and part.extreme[0] is whole:
+            _, axis, search = part.extreme
+            return K.moveaxis(chances(ctx, whole.mean, axis, search), -1, axis)
+    return None
 
 
 def _difference(x: Any, y: Any) -> Any:

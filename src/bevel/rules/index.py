@@ -15,11 +15,14 @@ from keras import ops as K
 
 from bevel import ops
 from bevel.rules.context import Call, Context
+from bevel.rules.rounding import longer, window
+from bevel.rules.structural import moved
 from bevel.soft import (
     Index,
     Mixture,
     Prob,
     Real,
+    Rounded,
     Soft,
     Stacked,
     as_float,
@@ -42,10 +45,22 @@ def _extreme(ctx: Context, call: Call, x: Any, search: Any) -> Any:
     axis = call.param("axis")
     if axis is None:
         return NotImplemented
-    values = scores(x.mean, axis)
-    scale = ctx.spread(values - K.mean(values, axis=axis, keepdims=True))
-    weights = search(values, axis=axis, temperature=ctx.temperature, kernel="cauchy", scale=scale)
+    weights = chances(ctx, x.mean, axis, search)
     return Index(weights, places(weights, call.dtype), call.dtype, is_position=True)
+
+
+def chances(ctx: Context, x: Any, axis: int, search: Any) -> Any:
+    """How likely each position along an axis, which is moved to the end, holds the extreme.
+
+    Args:
+        ctx: The context.
+        x: A tensor.
+        axis: The axis.
+        search: `ops.argmax` or `ops.argmin`.
+    """
+    values = scores(x, axis)
+    scale = ctx.spread(values - K.mean(values, axis=axis, keepdims=True))
+    return search(values, axis=axis, temperature=ctx.temperature, kernel="cauchy", scale=scale)
 
 
 def scores(x: Any, axis: int) -> Any:
@@ -64,7 +79,7 @@ def one_hot(ctx: Context, call: Call, index: Any, on: Any, off: Any) -> Any:
     """The weights of an index are its soft one-hot code."""
     if any(isinstance(v, Soft) for v in (on, off)) or not isinstance(index, Soft):
         return NotImplemented
-    weights, support = positions(index)
+    weights, support = positions(ctx, index, call.param("num_classes"))
     axis, last = call.param("axis"), len(weights.shape) - 1
     if (
         _is_position(index)
@@ -89,7 +104,7 @@ def take(ctx: Context, call: Call, table: Any, index: Any) -> Any:
         return NotImplemented
     entries = value_of(table)
     size = entries.shape[axis]
-    weights, support = positions(index, size)
+    weights, support = positions(ctx, index, size)
     rank, rest = len(weights.shape) - 1, len(entries.shape) - axis - 1
     if _is_position(index) and axis == 0 and rest and size == weights.shape[-1]:
         mean = K.tensordot(weights, as_float(entries, weights), axes=[[-1], [0]])
@@ -111,7 +126,7 @@ def gather_nd(ctx: Context, call: Call, table: Any, indices: Any) -> Any:
     columns = columns_of(indices)
     if columns is None:
         return NotImplemented
-    place, weights = spread_out(columns, value_of(table).shape)
+    place, weights = spread_out(ctx, columns, value_of(table).shape)
     found = as_float(call.native(value_of(table), place), weights)
     depth = len(weights.shape)
     weights = K.reshape(weights, (*K.shape(weights), *(1,) * (len(found.shape) - depth)))
@@ -156,16 +171,25 @@ def _joined(call: Call, parts: Sequence[Any]) -> Any:
     return Prob(joined, call.dtype) if truths else Real(joined, call.dtype)
 
 
-def positions(index: Any, size: int | None = None) -> tuple[Any, Any]:
+def positions(ctx: Context, index: Any, size: int | None = None) -> tuple[Any, Any]:
     """Weights and integer positions of an index of any soft kind, both one axis longer than it.
 
+    A rounded number is looked at over as many integers as there are positions: with its two
+    neighbours alone, a table or a one-hot code is descended into the next hollow and no further.
+
     Args:
+        ctx: The context.
         index: A soft value.
         size: How many positions there are, if known; a neighbour outside is moved to the nearest.
     """
     if isinstance(index, Index):
         support = K.broadcast_to(K.cast(value_of(index.support), "int32"), K.shape(index.weights))
         return index.weights, support
+    derived = index.derived if isinstance(index, Rounded | Mixture) else None
+    if derived is not None:
+        within = window(ctx, derived.source, size)
+        support = K.cast(derived.at(within.support, longer), "int32")
+        return within.weights, support if size is None else K.clip(support, 0, size - 1)
     atoms = atoms_of(_between(index) if isinstance(index, Real) else index)
     shape = K.shape(index.mean)
     weights = K.stack([K.broadcast_to(w, shape) for w, _ in atoms], axis=-1)
@@ -207,8 +231,7 @@ def _without_column(value: Any) -> Any:
             support = K.squeeze(support, -2)
         return Index(K.squeeze(value.weights, -2), support, value.dtype, value.is_position)
     if isinstance(value, Soft):
-        weights, support = positions(value)
-        return Index(K.squeeze(weights, -2), K.squeeze(support, -2), value.dtype)
+        return moved(value, lambda t: [K.squeeze(t, -1)], [value.dtype])[0]
     return K.squeeze(value, -1)
 
 
@@ -216,7 +239,9 @@ def rank_of(columns: Sequence[Any]) -> int:
     return len(value_of(columns[0]).shape)
 
 
-def spread_out(columns: Sequence[Any], sizes: Sequence[int | None]) -> tuple[Any, Any]:
+def spread_out(
+    ctx: Context, columns: Sequence[Any], sizes: Sequence[int | None]
+) -> tuple[Any, Any]:
     """Every position that coordinates may be, one more axis for each soft one, and its weight.
 
     Args:
@@ -233,7 +258,7 @@ def spread_out(columns: Sequence[Any], sizes: Sequence[int | None]) -> tuple[Any
             lengths = K.shape(column)
             placed.append(K.reshape(K.cast(column, "int32"), (*lengths, *(1,) * extra)))
             continue
-        share, support = positions(column, size)
+        share, support = positions(ctx, column, size)
         nth = soft.index(column)
         lengths = K.shape(share)
         shape = (*lengths[:rank], *(1,) * nth, lengths[rank], *(1,) * (extra - nth - 1))

@@ -14,7 +14,7 @@ from keras import ops as K
 
 from bevel.program import Node
 from bevel.rules.context import Call, Context
-from bevel.rules.rounding import window
+from bevel.rules.rounding import longer, window
 from bevel.soft import (
     MAX_ATOMS,
     Derived,
@@ -51,6 +51,9 @@ _SHIFTS = frozenset({"add", "subtract", "relu", "maximum", "minimum", "clip", "a
 DISCRETE = (Prob, Mixture, Index, Rounded)
 
 MAX_JOINT = 4096
+
+# Combinations of a few possible values that are computed one by one.
+MAX_PAIRS = 16
 
 
 def is_elementwise(node: Node) -> bool:
@@ -100,7 +103,7 @@ def _within_window(ctx: Context, call: Call, derived: Derived) -> Any:
     source = derived.source
     if source.window is None:
         source.window = window(ctx, source)
-    found = derived.at(source.window.support, _longer)
+    found = derived.at(source.window.support, longer)
     return _gathered(found, source.window.weights, call.dtype)
 
 
@@ -115,11 +118,25 @@ def _lifted(ctx: Context, call: Call, args: Sequence[Any]) -> Any:
             call.dtype,
             lambda: call.native(*call.args),
         )
+    if finite and _joint_count(args) > MAX_PAIRS:
+        return ctx.apply(call.node, _bounded(args))[0]
     if finite:
         return _per_atom(ctx, call, args, finite[0])
     if not any(isinstance(a, Index) for a in args):
         return ctx.apply(call.node, args)[0]
     return _per_position(ctx, call, args)
+
+
+def _bounded(args: Sequence[Any]) -> list[Any]:
+    """The operands, the ones with most values by their expectation until few combinations are left.
+
+    Without a bound, a running maximum of running counts takes minutes to compile.
+    """
+    args = list(args)
+    while _joint_count(args) > MAX_PAIRS:
+        largest = max((a for a in args if isinstance(a, Mixture)), key=lambda a: a.count)
+        args = [Real(largest.mean, a.dtype) if a is largest else a for a in args]
+    return args
 
 
 def _per_part(ctx: Context, call: Call, stacked: Stacked) -> Any:
@@ -182,7 +199,7 @@ def _per_position(ctx: Context, call: Call, args: Sequence[Any]) -> Any:
     chosen = list(args)
     for i, a in enumerate(args):
         if not isinstance(a, Index):
-            chosen[i] = _longer(a)
+            chosen[i] = longer(a)
         elif a.weights is index.weights:  # computed from the same index: the two move together
             chosen[i] = a.support
         else:
@@ -229,13 +246,6 @@ def _gathered(result: Any, weights: Any, dtype: str) -> Any:
     if isinstance(result, Soft) and not isinstance(result, Real):
         return Real(K.sum(weights * as_float(result.mean, weights), axis=-1), dtype)
     return Index(weights, result, dtype)
-
-
-def _longer(value: Any) -> Any:
-    """An operand with one more axis at the end, to broadcast against a support."""
-    if isinstance(value, Real):
-        return Real(K.expand_dims(value.tensor, -1), value.dtype, value.origin)
-    return K.expand_dims(value, -1) if _rank(value) else value
 
 
 def _map_tensor(value: Any, fn: Any) -> Any:

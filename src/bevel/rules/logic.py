@@ -100,6 +100,8 @@ def _reduced(reduce: Any, ctx: Context, call: Call, x: Any) -> Any:
     axis, keepdims = call.param("axis"), call.param("keepdims")
     if isinstance(x, Mixture) and call.op in _EXTREME and axis is not None and len(axis) == 1:
         return _extreme(ctx, call, x, axis[0], keepdims)
+    if isinstance(x, Real) and call.op in _EXTREME and keepdims and axis and len(axis) == 1:
+        return Real(call.native(x), call.dtype, extreme=(x, axis[0], _EXTREME[call.op]))
     if not isinstance(x, Prob):
         return NotImplemented
     return Prob(reduce(x.p, axis=axis, keepdims=keepdims), x.dtype)

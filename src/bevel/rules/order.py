@@ -18,15 +18,20 @@ Chosen by descent from random scores. Weights by how near x_j is to the i-th lar
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from keras import ops as K
 
+from bevel.errors import UnknownOperationError
 from bevel.rules.context import Call, Context
 from bevel.rules.index import places, scores
 from bevel.soft import Index, Real, Soft, value_of
 
 _ROUNDS = 10
+
+# The most memory that the weights may take, in GiB; a few times that is needed on the way.
+_MOST = 2.0
 
 # How much wider a comparison is than elsewhere, and how far off a rank may be even where all
 # comparisons are certain; both by descent, see above.
@@ -41,10 +46,26 @@ def top_k(ctx: Context, call: Call, x: Any) -> Any:
         return NotImplemented
     if isinstance(x, Index) and len(value_of(x.support).shape) == 1:
         return _inverse(call, x, k)
+    _check_size(call, value_of(x).shape)
     values = call.native(x)
     weights = _permutation(ctx, scores(value_of(x), -1))[..., :k, :]
     dtype = call.node.outputs[1].dtype
     return [Real(values, call.dtype), Index(weights, places(weights, dtype), dtype, True)]
+
+
+def _check_size(call: Call, shape: Any) -> None:
+    """Says before the memory runs out that the weights would need too much of it."""
+    if None in tuple(shape):
+        return
+    size = math.prod(shape) * shape[-1] * 4 / 2**30
+    if size > _MOST:
+        raise UnknownOperationError(
+            f"the order of {shape[-1]} elements needs {size:.1f} GiB: a weight for each element at "
+            "each rank",
+            loc=call.node.loc,
+            label="n x n weights",
+            help="take the order of fewer elements, such as one batch.",
+        )
 
 
 def _permutation(ctx: Context, x: Any) -> Any:

@@ -14,10 +14,9 @@ from keras import ops as K
 from bevel.rules.context import Call, Context, origin_of
 from bevel.soft import Index, Mixture, Prob, Real, Rounded, Soft
 
-# The integers of a window, counted from the rounded number, and the steps between them.
+# The integers of a window, counted from the rounded number: all close by, few far off.
 _FAR = [2**n + m for n in range(7, 11) for m in (0, 2 ** (n - 1))]
 _OFFSETS = [*(-n for n in reversed(_FAR)), *range(-127, 128), *_FAR]
-_BOUNDS = [(a + b + 1) // 2 for a, b in itertools.pairwise(_OFFSETS)]
 
 
 def sign(ctx: Context, call: Call, x: Any) -> Any:
@@ -109,21 +108,31 @@ def _rounded(ctx: Context, call: Call, x: Any, shift: Any) -> Any:
     return Rounded(shift(x.tensor), call.dtype, ctx.nearest, origin_of(x))
 
 
-def window(ctx: Context, x: Rounded) -> Index:
+def window(ctx: Context, x: Rounded, size: int | None = None) -> Index:
     """A rounded number as one of many integers around it, by the chances of a comparison.
 
     The integer is at least k with chance K((u - k) / (temperature * spread)). Integers close by
-    stand for themselves, those further off for their neighbours too.
+    stand for themselves, those further off for their neighbours too. Of a number among `size`
+    positions no more than those can be reached.
     """
+    offsets = [n for n in _OFFSETS if size is None or abs(n) <= size]
+    bounds = [(a + b + 1) // 2 for a, b in itertools.pairwise(offsets)]
     floor = K.stop_gradient(K.floor(x.u))
-    reached = K.expand_dims(x.u - floor, -1) - K.convert_to_tensor(_BOUNDS, K.dtype(x.u))
+    reached = K.expand_dims(x.u - floor, -1) - K.convert_to_tensor(bounds, K.dtype(x.u))
     center = ctx.mean(x.u)
     above = ctx.step(reached, ctx.spread(x.u - center, Real(x.u, x.dtype, x.origin), center))
     edge = K.ones_like(above[..., :1])
     above = K.concatenate([edge, above, K.zeros_like(edge)], axis=-1)
     weights = above[..., :-1] - above[..., 1:]
-    support = K.expand_dims(floor, -1) + K.convert_to_tensor(_OFFSETS, K.dtype(x.u))
+    support = K.expand_dims(floor, -1) + K.convert_to_tensor(offsets, K.dtype(x.u))
     return Index(weights, K.cast(support, x.dtype), x.dtype)
+
+
+def longer(value: Any) -> Any:
+    """An operand with one more axis at the end, to broadcast against a support."""
+    if isinstance(value, Real):
+        return Real(K.expand_dims(value.tensor, -1), value.dtype, value.origin)
+    return K.expand_dims(value, -1) if len(value.shape) else value
 
 
 def _in_float(tensor: Any, dtype: str) -> Any:

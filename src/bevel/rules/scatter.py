@@ -23,7 +23,7 @@ _NEARLY_ONE = 1 - 1e-6
 
 def scatter(ctx: Context, call: Call, indices: Any, updates: Any) -> Any:
     """Each update goes to every position that its index may be, in shares."""
-    shared = _shared(call, indices, updates)
+    shared = _shared(ctx, call, indices, updates)
     if shared is None:
         return NotImplemented
     place, weights, values = shared
@@ -32,7 +32,7 @@ def scatter(ctx: Context, call: Call, indices: Any, updates: Any) -> Any:
 
 def scatter_add(ctx: Context, call: Call, table: Any, indices: Any, updates: Any) -> Any:
     """As `scatter`, on top of what is there."""
-    shared = _shared(call, indices, updates)
+    shared = _shared(ctx, call, indices, updates)
     if shared is None:
         return NotImplemented
     place, weights, values = shared
@@ -46,7 +46,7 @@ def scatter_update(ctx: Context, call: Call, table: Any, indices: Any, updates: 
 
     Of several updates that may meet it, it gets the mean by their weights.
     """
-    shared = _shared(call, indices, updates)
+    shared = _shared(ctx, call, indices, updates)
     if shared is None:
         return NotImplemented
     place, weights, values = shared
@@ -66,9 +66,9 @@ def segment_sum(ctx: Context, call: Call, data: Any, ids: Any) -> Any:
     counted = counters(ctx, data, ids, size)
     if counted is not None:
         return Real(counted, call.dtype)
-    weights, support = positions(ids)
-    if size is not None:  # a neighbour outside is moved to the nearest; negative ones are dropped
-        support = K.minimum(support, size - 1)
+    weights, support = positions(ctx, ids, size)
+    kept = as_float(call.hard(1) >= 0, weights)  # TensorFlow drops negative segments
+    weights = weights * K.expand_dims(kept, -1)
     values = as_float(value_of(data), weights)
     rank, lengths = len(weights.shape) - 1, K.shape(values)
     values = K.reshape(values, (*lengths[:rank], 1, *lengths[rank:]))
@@ -80,7 +80,7 @@ def bincount(ctx: Context, call: Call, index: Any, counted: Any, size: Any) -> A
     """Each position's bin gets its weight; how many bins there are stays hard."""
     if not isinstance(index, Soft) or len(index.mean.shape) != 1:
         return NotImplemented
-    shares, support = positions(index)
+    shares, support = positions(ctx, index)
     weights = value_of(counted)
     if tuple(weights.shape) != (0,):
         shares = shares * as_float(K.expand_dims(weights, -1), shares)
@@ -90,13 +90,13 @@ def bincount(ctx: Context, call: Call, index: Any, counted: Any, size: Any) -> A
     return Real(total, call.dtype)
 
 
-def _shared(call: Call, indices: Any, updates: Any) -> tuple[Any, Any, Any] | None:
+def _shared(ctx: Context, call: Call, indices: Any, updates: Any) -> tuple[Any, Any, Any] | None:
     """Positions, weights and updates that broadcast against each other; None if all are hard."""
     columns = columns_of(indices)
     if columns is None:
         return None
     shape = call.node.outputs[0].shape or (None,) * len(columns)
-    place, weights = spread_out(columns, shape)
+    place, weights = spread_out(ctx, columns, shape)
     values = as_float(value_of(updates), weights)
     rank, depth = rank_of(columns), len(weights.shape)
     lengths = K.shape(values)

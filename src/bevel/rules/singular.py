@@ -49,7 +49,7 @@ def guarded(tensor: Any) -> Any:
 
     Where the tensor itself is NaN it stays as it is: NaN in is NaN out.
     """
-    if "float" not in K.dtype(tensor):
+    if "float" not in str(tensor.dtype):  # a list of tensors inside a loop is none
         return tensor
 
     @K.custom_gradient

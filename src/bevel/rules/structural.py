@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from keras import ops as K
 
-from bevel.program import Node
 from bevel.rules.context import Call
 from bevel.soft import Index, Mixture, Prob, Real, Rounded, Soft, Stacked, value_of
 
@@ -34,11 +34,17 @@ def move(call: Call) -> Any:
         operands[which] = tensor
         return call.run(call.node, operands)
 
-    return _moved(value, native, call.node)
+    return moved(value, native, [v.dtype for v in call.node.outputs])
 
 
-def _moved(value: Any, native: Callable[[Any], list[Any]], node: Node) -> list[Any]:
-    dtypes = [v.dtype for v in node.outputs]
+def moved(value: Any, native: Callable[[Any], list[Any]], dtypes: list[str]) -> list[Any]:
+    """What becomes of a soft value when `native` moves tensors of its shape.
+
+    Args:
+        value: A soft value, not `Stacked` or `Selected`.
+        native: Gives the moved tensors.
+        dtypes: Those of the results in the user's program.
+    """
     if isinstance(value, Prob):
         truths = native(value.exact()) if value.exact else [None] * len(dtypes)
         return [
@@ -71,17 +77,24 @@ def _moved_mixture(
 
     def atoms(n: int) -> list[tuple[Any, Any]]:
         shape = K.shape(value.mean)
-        moved = []
+        pairs = []
         for weight, possible in value.atoms:
             w = native(K.broadcast_to(weight, shape))[n]
             v = native(K.broadcast_to(value_of(possible), shape))[n]
-            moved.append((w, Real(v, dtypes[n]) if isinstance(possible, Soft) else v))
-        return moved
+            pairs.append((w, Real(v, dtypes[n]) if isinstance(possible, Soft) else v))
+        return pairs
 
-    return [
+    results = [
         Mixture(lambda n=n: atoms(n), value.count, d, lambda n=n: native(value.mean)[n])
         for n, d in enumerate(dtypes)
     ]
+    derived = value.derived
+    if derived is not None and derived.is_shift:  # what was done to it is the same at any place
+        source = derived.source
+        sources = moved(source, native, [source.dtype] * len(dtypes))
+        for result, own in zip(results, sources, strict=True):
+            result.derived = replace(derived, source=own)
+    return results
 
 
 def _moved_index(value: Index, native: Callable[[Any], list[Any]], n: int, dtype: str) -> Index:
@@ -93,6 +106,6 @@ def _moved_index(value: Index, native: Callable[[Any], list[Any]], n: int, dtype
 
     support = value.support
     if len(value_of(support).shape) > 1:
-        moved = along(K.broadcast_to(value_of(support), K.shape(value.weights)))
-        support = Real(moved, dtype) if isinstance(support, Soft) else moved
+        places = along(K.broadcast_to(value_of(support), K.shape(value.weights)))
+        support = Real(places, dtype) if isinstance(support, Soft) else places
     return Index(along(value.weights), support, dtype, value.is_position)

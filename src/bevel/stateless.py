@@ -18,6 +18,27 @@ from bevel import frontends
 from bevel.errors import BevelTypeError
 
 
+def pure(fn: Any) -> Any:
+    """A function of its arguments alone: a metric object becomes one, without touching it.
+
+    Args:
+        fn: Any callable; only a `keras.metrics.Metric` is changed.
+
+    Returns:
+        `fn`, or a function (y_true, y_pred, sample_weight=None) of one batch.
+    """
+    if not isinstance(fn, keras.metrics.Metric):
+        return fn
+    stateless = Stateless(fn)
+
+    def computed(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        stateless.build(y_true, y_pred)
+        return stateless.result(stateless.update(y_true, y_pred, sample_weight))
+
+    computed.__name__ = stateless.name
+    return computed
+
+
 class Stateless:
     """A metric without its state.
 
@@ -29,7 +50,9 @@ class Stateless:
     def __init__(self, metric: keras.metrics.Metric) -> None:
         self.name = type(metric).__name__
         with frontends.executor().outside_graphs():
-            self._metric = _copied(metric)
+            own = _copied(metric)
+        # without a copy the user's object is only asked for what leaves it as it is
+        self._metric, self._is_own = (metric, False) if own is None else (own, True)
         self.initial: list[np.ndarray] = []
         self.is_built = False
 
@@ -42,18 +65,26 @@ class Stateless:
         if self.is_built:
             return
         with frontends.executor().outside_graphs():
-            try:
-                self._metric.update_state(_harmless(y_true), _harmless(y_pred))
-            except Exception as error:
-                said = str(error).strip().split("\n")[0]
-                raise BevelTypeError(
-                    f"{self.name} does not take y_true of shape {tuple(y_true.shape)} and dtype "
-                    f"{_name(y_true)} with y_pred of shape {tuple(y_pred.shape)} and dtype "
-                    f"{_name(y_pred)}: {said[:300]}"
-                ) from error
-            self._metric.reset_state()
-            self.initial = [np.array(K.convert_to_numpy(v)) for v in self._metric.variables]
+            if self._is_own:
+                self._see(y_true, y_pred)
+            variables = self._metric.variables
+            with keras.StatelessScope(state_mapping=[(v, K.copy(v)) for v in variables]) as scope:
+                self._metric.reset_state()
+            # copied: a variable may be changed in place under a tensor that was read from it
+            self.initial = [K.convert_to_numpy(scope.get_current_value(v)) for v in variables]
             self.is_built = True
+
+    def _see(self, y_true: Any, y_pred: Any) -> None:
+        """Lets the metric make the variables that it makes when it sees shapes."""
+        try:
+            self._metric.update_state(_harmless(y_true), _harmless(y_pred))
+        except Exception as error:
+            said = str(error).strip().split("\n")[0]
+            raise BevelTypeError(
+                f"{self.name} does not take y_true of shape {tuple(y_true.shape)} and dtype "
+                f"{_name(y_true)} with y_pred of shape {tuple(y_pred.shape)} and dtype "
+                f"{_name(y_pred)}: {said[:300]}"
+            ) from error
 
     def update(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> list[Any]:
         """The state after one batch."""
@@ -63,8 +94,11 @@ class Stateless:
 
     def result(self, state: Sequence[Any]) -> Any:
         """The metric's value for a state."""
-        state = [K.cast(s, v.dtype) for s, v in zip(state, self._metric.variables, strict=True)]
-        return self._metric.stateless_result(state)
+        variables = self._metric.variables
+        state = [K.cast(s, v.dtype) for s, v in zip(state, variables, strict=True)]
+        with keras.StatelessScope(state_mapping=list(zip(variables, state, strict=True))):
+            # a metric may return a variable, which has this state only in here
+            return keras.tree.map_structure(_value, self._metric.result())
 
     def is_additive(self, y_true: Any, y_pred: Any) -> bool:
         """Whether the state of two batches is the sum of theirs, tried on drawn numbers."""
@@ -82,12 +116,19 @@ class Stateless:
             )  # fmt: skip
 
 
-def _copied(metric: keras.metrics.Metric) -> keras.metrics.Metric:
-    """A metric of its own; by its configuration where its variables cannot be copied."""
-    try:
-        return copy.deepcopy(metric)
-    except (TypeError, ValueError, NotImplementedError):
+def _copied(metric: keras.metrics.Metric) -> keras.metrics.Metric | None:
+    """A metric like this one: by its configuration if it has one, else a deep copy; None if neither
+    can be had.
+    """
+    if type(metric).get_config is not keras.metrics.Metric.get_config:
         return type(metric).from_config(metric.get_config())
+    if metric.variables:  # Keras's variables cannot be copied
+        return None
+    return copy.deepcopy(metric)
+
+
+def _value(result: Any) -> Any:
+    return K.convert_to_tensor(result.value if isinstance(result, keras.Variable) else result)
 
 
 def _name(tensor: Any) -> str:
