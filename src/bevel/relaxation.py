@@ -187,7 +187,7 @@ class Relaxed:
         """For Keras, which writes a compiled loss into a model's file; the function by its name."""
         return {
             "fn": keras.saving.serialize_keras_object(self.fn),
-            "temperature": float(keras.ops.convert_to_numpy(self.temperature)),
+            "temperature": float(keras.ops.convert_to_numpy(keras.ops.copy(self.temperature))),
             "kernel": self.kernel,
             "forward": self.forward,
             "wrt": self.wrt,

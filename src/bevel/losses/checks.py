@@ -19,16 +19,25 @@ from bevel.losses.conventions import Convention
 _ALLOWED = {"binary": (0, 1), "one_hot": (0, 1), "signed": (-1, 0, 1)}
 
 
+def floating(y_pred: Any) -> Any:
+    """Predictions as a tensor.
+
+    Raises:
+        BevelTypeError: They are no floats.
+    """
+    y_pred = K.convert_to_tensor(y_pred)
+    dtype = keras.backend.standardize_dtype(y_pred.dtype)
+    if "float" not in dtype:
+        raise BevelTypeError(f"y_pred has dtype {dtype}; predictions must be floats.")
+    return y_pred
+
+
 def aligned(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     """Labels of shape (n,) for predictions (n, 1), and the other way round, get the same shape.
 
     Raises:
-        BevelTypeError: Predictions are no floats, or a number instead of a batch.
-        BevelValueError: The shapes do not belong together.
+        BevelValueError: The shapes do not belong together, or there is a number and no batch.
     """
-    dtype = keras.backend.standardize_dtype(y_pred.dtype)
-    if "float" not in dtype:
-        raise BevelTypeError(f"y_pred has dtype {dtype}; predictions must be floats.")
     a, b = tuple(y_true.shape), tuple(y_pred.shape)
     if not b:
         raise BevelValueError("y_pred is a single number; expected a batch, such as shape (n, 1).")

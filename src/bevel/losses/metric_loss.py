@@ -23,7 +23,7 @@ from keras import ops as K
 
 from bevel import frontends
 from bevel.errors import BevelTypeError, BevelValueError
-from bevel.losses.checks import aligned, check_values, is_invalid, weights_of
+from bevel.losses.checks import aligned, check_values, floating, is_invalid, weights_of
 from bevel.losses.conventions import convention_of
 from bevel.ops.arguments import check_temperature
 from bevel.relaxation import relax
@@ -134,7 +134,7 @@ class MetricLoss(keras.losses.Loss):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of one batch, a scalar (or one for each result with `reduction=None`)."""
         mask = getattr(y_pred, "_keras_mask", None)
-        y_pred = K.cast(K.convert_to_tensor(y_pred), self.dtype)
+        y_pred = K.cast(floating(y_pred), self.dtype)
         y_true = K.convert_to_tensor(y_true)
         weights = weights_of(sample_weight, mask, y_pred, self.dtype)
         y_true, y_pred = aligned(y_true, y_pred)
@@ -169,7 +169,7 @@ class MetricLoss(keras.losses.Loss):
             **super().get_config(),
             "metric": keras.saving.serialize_keras_object(self.metric),
             "maximize": self.maximize,
-            "temperature": float(K.convert_to_numpy(self.temperature)),
+            "temperature": float(K.convert_to_numpy(K.copy(self.temperature))),
             "kernel": self.kernel,
             "forward": self.forward_mode,
             "memory": self.memory,
