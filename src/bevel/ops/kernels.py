@@ -234,7 +234,7 @@ def _algebraic_value(u: Any) -> Any:
 
 def _algebraic_slope(u: Any) -> Any:
     length = K.sqrt(1 + u * u)
-    return 0.5 / length / length / length
+    return 0.5 / (length * length * length)
 
 
 _algebraic_cumulative = _with_slope(_algebraic_value, _algebraic_slope)
