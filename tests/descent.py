@@ -18,6 +18,7 @@ LINKS: dict[str, Callable[[Any], Any]] = {
     "identity": tf.identity,
     "sigmoid": tf.sigmoid,
     "softmax": tf.nn.softmax,
+    "exp": tf.exp,
 }
 STEPS = 500
 
@@ -47,6 +48,8 @@ def logits_of(prediction: np.ndarray, link: str) -> np.ndarray:
     """What the link turns into the prediction."""
     if link == "identity":
         return prediction
+    if link == "exp":
+        return np.log(prediction)
     p = np.clip(prediction, 1e-3, 1 - 1e-3)
     return np.log(p) if link == "softmax" else np.log(p / (1 - p))
 

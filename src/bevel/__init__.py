@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bevel.backend import choose_backend, require_any
 
 if TYPE_CHECKING:
-    from bevel import codes, errors, layers, losses, ops, plots, recipes
+    from bevel import callbacks, codes, errors, layers, losses, ops, plots, recipes
     from bevel.auditing import audit
     from bevel.codes import explain
     from bevel.frontends import trace
@@ -36,8 +36,8 @@ _SOURCES = {
     "relax": "bevel.relaxation",
     "trace": "bevel.frontends",
 }
-_MODULES = ("codes", "errors", "layers", "losses", "ops", "plots", "recipes")
-_ON_KERAS = frozenset({"layers", "losses", "ops"})
+_MODULES = ("callbacks", "codes", "errors", "layers", "losses", "ops", "plots", "recipes")
+_ON_KERAS = frozenset({"callbacks", "layers", "losses", "ops"})
 
 __all__ = [
     "Finding",
@@ -47,6 +47,7 @@ __all__ = [
     "Report",
     "__version__",
     "audit",
+    "callbacks",
     "codes",
     "errors",
     "explain",

@@ -122,14 +122,32 @@ class MetricLoss(keras.losses.Loss):
             self._relaxed = relax(self.metric, wrt=1, **settings)
 
     def _softness(self) -> Any:
-        """The temperature's variable; 0 is no temperature but the hard metric."""
-        if not self.initial_temperature:
-            self.temperature = 0.0
-        else:
-            self.temperature = keras.Variable(
+        """What the relaxation takes as its temperature: a variable, or 0 for the hard metric."""
+        self._temperature: Any = 0.0
+        if self.initial_temperature:
+            self._temperature = keras.Variable(
                 self.initial_temperature, dtype="float32", trainable=False, name="temperature"
             )
-        return self.temperature
+        return self._temperature
+
+    @property
+    def temperature(self) -> Any:
+        """The temperature now: a variable, or 0.0 for the hard metric.
+
+        Assign a positive number to change it, also between two steps of a compiled training.
+        """
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        value = check_temperature(value)
+        if not value or not self.initial_temperature:
+            raise BevelValueError(
+                "`temperature` can only be changed from one positive number to another; make a new "
+                f"loss to go between soft and hard. Got {value} for a loss of temperature "
+                f"{self.initial_temperature}."
+            )
+        self._temperature.assign(value)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of one batch, a scalar (or one for each result with `reduction=None`)."""
