@@ -1,0 +1,60 @@
+"""Free-prediction descent on Keras's metrics: the hard value reaches its optimum.
+
+`benchmarks/metric_table.py` does the same from ten starts, with rare positives too, for the docs.
+"""
+
+from __future__ import annotations
+
+import pytest
+import tensorflow as tf
+
+from bevel.losses import MetricLoss
+from bevel.losses.conventions import CONVENTIONS
+from bevel.stateless import pure
+from tests.descent import LINKS, Descender
+from tests.keras_metrics import NAMES, draw, make
+
+# Accuracy asks floats to be equal; a sigmoid's values never are to 0 or 1.
+IMPOSSIBLE = {"Accuracy"}
+QUICK = {"AUC", "F1Score", "PrecisionAtRecall"}
+
+
+def share(name, seed, **kind):
+    sign = -1.0 if CONVENTIONS[name].maximize else 1.0
+    loss, metric = MetricLoss(make(name)), pure(make(name))
+
+    def hard(y, p):
+        return tf.reduce_mean(metric(y, p))
+
+    drawn = draw(name, seed, **kind)
+    p = LINKS[drawn.link](tf.constant(drawn.z)).numpy()
+    descender = Descender(
+        hard,
+        lambda y, q: sign * loss(y, q),
+        drawn.y_true,
+        p,
+        maximize=CONVENTIONS[name].maximize,
+        link=drawn.link,
+    )
+    optimum = float(hard(tf.constant(drawn.y_true), tf.constant(drawn.perfect)))
+    return descender(drawn.y_true, p).share(optimum)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=() if n in QUICK else pytest.mark.slow)
+        for n in NAMES
+        if n not in IMPOSSIBLE
+    ],
+)
+def test_the_hard_metric_reaches_its_optimum(name):
+    assert share(name, seed=11) >= 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["AUC", "PrecisionAtRecall", "RecallAtPrecision", "SensitivityAtSpecificity"]
+)
+def test_so_it_does_with_one_positive_in_a_hundred(name):
+    assert share(name, seed=12, rows=512, positives=0.01) >= 0.99
