@@ -39,8 +39,15 @@ PAGE = HERE.parent / "docs" / "metrics.md"
 BAR = 0.99
 FIXED = ("AUC", "PrecisionAtRecall", "RecallAtPrecision", "SensitivityAtSpecificity",
          "SpecificityAtSensitivity")  # fmt: skip
+_DROPPED = "predictions outside [0, 3) are not counted by the metric, so wrong ones may leave"
 IMPOSSIBLE = {
+    "IoU": _DROPPED,
+    "MeanIoU": _DROPPED,
     "Accuracy": "it asks floats to be equal, which a sigmoid's values never are to 0 or 1",
+    "BinaryCrossentropy": "smooth as it is; its optimum lies at infinite logits, 500 steps go not "
+    "further",
+    "ConcordanceCorrelation": "smooth as it is, and not convex: of three values in a row some have "
+    "to pass each other",
 }
 HEAD = """\
 # Keras's metrics as losses

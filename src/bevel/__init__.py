@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bevel.auditing import audit
     from bevel.codes import explain
     from bevel.frontends import trace
+    from bevel.model_audit import ModelReport
     from bevel.program import Loc, Program
     from bevel.relaxation import Relaxed, relax
     from bevel.report import Finding, Report
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 
 _SOURCES = {
     "Finding": "bevel.report",
+    "ModelReport": "bevel.model_audit",
     "Loc": "bevel.program",
     "Program": "bevel.program",
     "Relaxed": "bevel.relaxation",
@@ -42,6 +44,7 @@ _ON_KERAS = frozenset({"callbacks", "layers", "losses", "ops"})
 __all__ = [
     "Finding",
     "Loc",
+    "ModelReport",
     "Program",
     "Relaxed",
     "Report",

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from bevel import frontends
+from bevel.backward import births_of_nonfinite
 from bevel.broadcasting import check_broadcasts
 from bevel.errors import BevelTypeError, BevelValueError, TraceError
 from bevel.findings import (
@@ -29,8 +30,9 @@ from bevel.findings import (
     sort_findings,
 )
 from bevel.frontends.arguments import Arguments, select
+from bevel.model_audit import audit_model, is_model
 from bevel.probing import STEPS, Probe, follow_to, probe, smoothed_derivative
-from bevel.recording import Event, Recording, births_of_nonfinite, record
+from bevel.recording import Event, Recording, record
 from bevel.report import Finding, Gradient, Report
 from bevel.searching import far_off
 from bevel.stateless import pure
@@ -43,15 +45,15 @@ _HIDDEN = frozenset({"python", "opaque"})
 _LASTING = 0.01
 
 
-def audit(
-    fn: Callable[..., Any], *args: Any, wrt: Any = None, seed: int = 0, **kwargs: Any
-) -> Report:
+def audit(fn: Callable[..., Any], *args: Any, wrt: Any = None, seed: int = 0, **kwargs: Any) -> Any:
     """Says whether a loss trains at the given inputs, and if not, which line stops the gradient.
 
-    The function is run many times, at the inputs and around them.
+    The function is run many times, at the inputs and around them. A Keras model is audited as
+    `audit(model, x, y, loss=None)`: a row for each of its weights, see `bevel.ModelReport`.
 
     Args:
-        fn: A loss or metric of tensors, such as `(y_true, y_pred)`. What it returns is averaged.
+        fn: A loss or metric of tensors, such as `(y_true, y_pred)`, whose result is averaged; or a
+            `keras.Model`.
         *args: Its arguments: tensors, numpy arrays, or lists of numbers.
         wrt: What a gradient must reach: a parameter's name, a position, or several; by default the
             parameter `y_pred` where there is one, else the last positional argument.
@@ -59,7 +61,8 @@ def audit(
         **kwargs: Arguments by name.
 
     Returns:
-        The report: a verdict, findings with places, and the measured gradient.
+        The report: a verdict, findings with places, and the measured gradient. Of a model, a
+        `ModelReport`.
 
     Raises:
         TraceError: The function raises, traced and run alike.
@@ -74,6 +77,8 @@ def audit(
         >>> report.verdict, report.findings[0].code, report.findings[0].op
         ('blocked', 'B101', 'round')
     """
+    if is_model(fn):
+        return audit_model(fn, *args, **kwargs)
     frontend, executor = frontends.frontend(), frontends.executor()
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise BevelValueError(f"`seed` must be an integer >= 0; got {seed!r}.")
@@ -328,12 +333,7 @@ class _Audit(_Run):
         return self.build("partial" if lost else "trains", measured, findings)
 
     def _bad_gradient(self) -> list[Finding]:
-        seeds = {
-            t: self.executor.ones(self.recording.values[t])
-            for t in self.recording.results
-            if t in self.recording.live
-        }
-        births = births_of_nonfinite(self.recording, seeds, self.executor)
+        births = births_of_nonfinite(self.recording, self.executor)
         choices = any(e.node.op in ("where", "maximum", "minimum") for e in self.recording.events)
         return [
             singular_finding(birth.event, choices and birth.from_zero, self.shown)

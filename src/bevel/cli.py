@@ -8,6 +8,7 @@ does not train, 2 could not tell or wrong usage.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import re
 import sys
@@ -96,6 +97,9 @@ def audit(
     instance y_true=onehot(32,3),y_pred=softmax(32,3), or a .npz file with an array for each
     argument.
 
+    A function without parameters that returns a Keras model, or (model, x, y) or (model, x, y,
+    loss), is called, and each weight of the model gets a row.
+
     This executes FILE.py.
     """
     with errors_shown(target), contextlib.redirect_stdout(sys.stderr):
@@ -104,13 +108,24 @@ def audit(
         loaded = _loaded(target)
         from bevel import audit as run_audit
 
-        inputs = make_sample(loaded.function, sample)
-        remark(f"inputs: {inputs}")
-        report = run_audit(loaded.function, *_tensors(inputs.arguments), wrt=_wanted(wrt))
+        inputs = None
+        if inspect.signature(loaded.function).parameters:
+            inputs = make_sample(loaded.function, sample)
+            remark(f"inputs: {inputs}")
+            arguments = _tensors(inputs.arguments)
+            report = run_audit(loaded.function, *arguments, wrt=_wanted(wrt))
+        else:
+            from bevel.model_audit import model_sample
+
+            report = run_audit(*model_sample(loaded.function()))
     if as_json:
         typer.echo(report.to_json())
+    elif inputs is None:
+        show(str(report))
     else:
         show_report(report)
+    if inputs is None:
+        raise typer.Exit(0 if report.ok else 1)
     if report.verdict == "flat" and not inputs.answered:
         remark("could not tell: the value responds to none of the inputs tried; pass --sample")
         raise typer.Exit(2)

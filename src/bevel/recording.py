@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -110,6 +110,19 @@ class Recording:
             wanted.update(event.inputs)
         return False
 
+    def of(self, token: int) -> Recording:
+        """The same run, seen from one of the trained values alone."""
+        events, active, live = [], {token}, {token}
+        for event in self.events:
+            if not any(t in active for t in event.inputs):
+                continue
+            events.append(event)
+            for n, (made, result) in enumerate(zip(event.outputs, event.results, strict=True)):
+                active.add(made)
+                if _is_differentiable(result) and passes(event, n, live):
+                    live.add(made)
+        return replace(self, events=events, trained=(token,), active=active, live=live)
+
     @property
     def depends(self) -> bool:
         """Whether a result depends on what is trained."""
@@ -119,6 +132,25 @@ class Recording:
     def flows(self) -> bool:
         """Whether a path that a gradient can take leads to a result."""
         return any(t in self.live for t in self.results)
+
+
+def passes(event: Event, n: int, live: set[int]) -> bool:
+    """Whether a gradient can get from live operands to the n-th result of an event."""
+    node = event.node
+    if event.is_joint:
+        return event.inputs[len(event.inputs) - len(event.outputs) + n] in live
+    if node.op == "custom_gradient":
+        declared = node.param("gradients")
+        return any(t in live for t, g in zip(event.inputs, declared, strict=False) if g)
+    if node.op == "top_k":
+        return n == 0 and event.inputs[0] in live
+    if node.op in ENTRIES:
+        entries = [node.inputs[node.operands[i]] for i in ENTRIES[node.op]]
+        ids = dict(zip(node.inputs, event.inputs, strict=True))
+        return any(ids[i] in live for i in entries)
+    if node.nature in CUTS and node.nature != "cast":
+        return False
+    return any(t in live for t in event.inputs)
 
 
 def is_open(node: Node, position: int) -> bool:
@@ -229,27 +261,9 @@ class _Recorder:
         recording.events.append(event)
         for n, (token, result) in enumerate(zip(outputs, results, strict=True)):
             recording.active.add(token)
-            if _is_differentiable(result) and self._passes(event, n):
+            if _is_differentiable(result) and passes(event, n, recording.live):
                 recording.live.add(token)
         return outputs
-
-    def _passes(self, event: Event, n: int) -> bool:
-        """Whether a gradient can get from the operands to the n-th result."""
-        live, node = self.recording.live, event.node
-        if event.is_joint:
-            return event.inputs[len(event.inputs) - len(event.outputs) + n] in live
-        if node.op == "custom_gradient":
-            declared = node.param("gradients")
-            return any(t in live for t, g in zip(event.inputs, declared, strict=False) if g)
-        if node.op == "top_k":
-            return n == 0 and event.inputs[0] in live
-        if node.op in ENTRIES:
-            entries = [node.inputs[node.operands[i]] for i in ENTRIES[node.op]]
-            ids = dict(zip(node.inputs, event.inputs, strict=True))
-            return any(ids[i] in live for i in entries)
-        if node.nature in CUTS and node.nature != "cast":
-            return False
-        return any(t in live for t in event.inputs)
 
 
 def _speaks(node: Node) -> bool:
@@ -286,61 +300,3 @@ def _is_differentiable(value: Any) -> bool:
     dtype = getattr(value, "dtype", None)
     name = getattr(dtype, "name", str(dtype))
     return name.startswith(_DIFFERENTIABLE)
-
-
-@dataclass(frozen=True)
-class Birth:
-    """An event that turns finite cotangents into ones that are not.
-
-    Attributes:
-        event: The event.
-        from_zero: Whether a zero arrived where something not finite left: 0 times infinity.
-    """
-
-    event: Event
-    from_zero: bool
-
-
-def births_of_nonfinite(recording: Recording, seeds: dict[int, Any], executor: Any) -> list[Birth]:
-    """Walks a recording backwards, and gives the events that turn a finite cotangent bad.
-
-    Args:
-        recording: A run.
-        seeds: The cotangent of each result's token.
-        executor: Runs nodes with their derivative.
-    """
-    flowing = dict(seeds)
-    births: list[Birth] = []
-    for event in reversed(recording.events):
-        arriving = [flowing.get(t) for t in event.outputs]
-        if all(a is None for a in arriving) or not any(t in recording.live for t in event.inputs):
-            continue
-        if event.is_joint:
-            leaving = [None] * (len(event.inputs) - len(arriving)) + arriving
-        else:
-            leaving = _pulled_back(event, arriving, executor)
-        for token, cotangent in zip(event.inputs, leaving, strict=True):
-            if cotangent is None or token not in recording.live:
-                continue
-            if not _is_finite(cotangent) and all(a is None or _is_finite(a) for a in arriving):
-                births.append(Birth(event, _has_zero(arriving)))
-            known = flowing.get(token)
-            flowing[token] = cotangent if known is None else known + cotangent
-    return births
-
-
-def _pulled_back(event: Event, arriving: Sequence[Any], executor: Any) -> list[Any]:
-    _, pull_back = executor.vjp(event.node, event.operands)
-    full = [
-        a if a is not None else np.zeros(np.shape(r), np.float32)
-        for a, r in zip(arriving, event.results, strict=True)
-    ]
-    return pull_back([executor.like(c, r) for c, r in zip(full, event.results, strict=True)])
-
-
-def _has_zero(arriving: Sequence[Any]) -> bool:
-    return any(a is not None and bool(np.any(np.asarray(a) == 0)) for a in arriving)
-
-
-def _is_finite(value: Any) -> bool:
-    return bool(np.all(np.isfinite(np.asarray(value, dtype="float64"))))

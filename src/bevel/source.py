@@ -89,6 +89,11 @@ def is_users(file: str) -> bool:
     return not path.startswith((library["stdlib"] + os.sep, library["platstdlib"] + os.sep))
 
 
+def is_own(file: str) -> bool:
+    """Whether a file is the user's own, not an installed library's either."""
+    return is_users(file) and not _is_installed(os.path.realpath(file))
+
+
 def _is_installed(file: str) -> bool:
     """Whether a file belongs to an installed library: the user's own files are preferred to it."""
     return "site-packages" in file or "dist-packages" in file
