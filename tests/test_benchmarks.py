@@ -1,12 +1,14 @@
 """The benchmarks compare like with like, and their page shows the figures that were kept."""
 
 import importlib
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import bevel
+from tests.keras_metrics import NAMES as NAMES_OF_METRICS
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("relaxed_f1", "audit_time", "memory")
@@ -108,7 +110,21 @@ def test_kept_results_are_complete(load, name):
 def test_every_benchmark_is_run_and_kept(load):
     assert load("run").NAMES == NAMES
     kept = {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json")}
-    assert kept == set(NAMES)
+    assert kept == {*NAMES, "metric_table"}  # that one has a page of its own
+
+
+def test_the_table_of_metrics_shows_what_was_kept(load):
+    table = load("metric_table")
+    stored = json.loads(table.STORE.read_text(encoding="utf-8"))
+    assert [row["name"] for row in stored["rows"]] == list(NAMES_OF_METRICS)
+    assert table.PAGE.read_text(encoding="utf-8") == table.page(stored)
+
+
+def test_a_metric_is_measured(load):
+    row = load("metric_table").row("Precision", seeds=1)
+    assert (row.verdict, row.relaxed) == ("blocked", ["greater", "logical_and"])
+    assert row.descent >= 0.99
+    assert row.cost > 0
 
 
 def test_the_page_shows_what_was_kept(load):

@@ -22,7 +22,7 @@ from bevel.ops.arguments import FORWARDS, check_temperature, choose
 from bevel.ops.kernels import KERNELS
 
 
-class _Tempered(keras.layers.Layer):
+class Tempered(keras.layers.Layer):
     """What the layers share: temperature, kernel, forward and their part of the configuration."""
 
     def __init__(
@@ -88,7 +88,7 @@ class _Tempered(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="bevel")
-class Step(_Tempered):
+class Step(Tempered):
     """The step x >= threshold, elementwise, as in `bevel.ops.step`.
 
     Args:
@@ -145,7 +145,7 @@ class Step(_Tempered):
 
 
 @keras.saving.register_keras_serializable(package="bevel")
-class Sign(_Tempered):
+class Sign(Tempered):
     """The sign, elementwise, as in `bevel.ops.sign`.
 
     Args:
@@ -170,7 +170,7 @@ class Sign(_Tempered):
 
 
 @keras.saving.register_keras_serializable(package="bevel")
-class Round(_Tempered):
+class Round(Tempered):
     """Rounding to a multiple of `unit`, elementwise, as in `bevel.ops.round`.
 
     Args:
@@ -217,7 +217,7 @@ class Round(_Tempered):
 
 
 @keras.saving.register_keras_serializable(package="bevel")
-class Staircase(_Tempered):
+class Staircase(Tempered):
     """Many steps, elementwise, as in `bevel.ops.staircase` with blend="sum".
 
     Trainable thresholds are kept as the first one and the logarithms of the gaps between them, so

@@ -158,8 +158,7 @@ def audit_model(model: Any, x: Any, y: Any, loss: Any = None) -> ModelReport:
     """
     loss = _loss_of(model, loss)
     frontend, executor = frontends.frontend(), frontends.executor()
-    if not model.built:
-        model(x)
+    model(x)  # a model may make its weights only now
     trained = list(model.trainable_variables)
     frozen = [v for v in _weights(model) if not any(v is t for t in trained)]
     if not trained and not frozen:

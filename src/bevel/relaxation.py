@@ -35,11 +35,13 @@ def relax(
     forward: str = "soft",
     wrt: Any = None,
     on_unknown: str = "error",
-) -> Relaxed:
+) -> Any:
     """Makes a function trainable without touching its code.
 
     Args:
-        fn: A function of tensors, such as a metric `(y_true, y_pred)`.
+        fn: A function of tensors, such as a metric `(y_true, y_pred)`; a metric object of Keras; or
+            a Keras layer, which becomes a layer that is relaxed in training and hard in inference
+            (`bevel.relaxed_layer.RelaxedLayer`).
         temperature: How soft: a number >= 0, or a scalar tensor or variable that may change without
             a new trace. It has no unit: each comparison is measured against the spread of what it
             compares. 0 is the hard function itself.
@@ -71,6 +73,12 @@ def relax(
         >>> [float(g) for g in tf.sign(tape.gradient(value, p))]
         [-1.0, 1.0]
     """
+    if isinstance(fn, keras.layers.Layer):
+        from bevel.relaxed_layer import RelaxedLayer
+
+        if wrt is not None:
+            raise BevelValueError("`wrt` is not for layers: their inputs and weights are trained.")
+        return RelaxedLayer(fn, temperature, kernel, forward, on_unknown)
     if not callable(fn):
         raise BevelTypeError(f"`fn` must be a function; got {type(fn).__name__}.")
     if inspect.isclass(fn):
@@ -240,8 +248,10 @@ class Relaxed:
                 Real(t, t.dtype.name) if n in trained and t.dtype.is_floating else t
                 for n, t in enumerate(operands)
             ]
+            # a layer computes its temperature from a weight, in whatever graph it is used
+            softness = self.temperature() if callable(self.temperature) else self.temperature
             interpreter = Interpreter(
-                executor, self.temperature, self.kernel, self.on_unknown, chooses, log
+                executor, softness, self.kernel, self.on_unknown, chooses, log
             )
             results = interpreter.run(trace.program, soft, operands.__getitem__)
             if self.on_unknown == "error":
