@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bevel.auditing import audit
     from bevel.codes import explain
     from bevel.frontends import trace
+    from bevel.gradient_check import GradientCheck, check_gradient
     from bevel.model_audit import ModelReport
     from bevel.program import Loc, Program
     from bevel.relaxation import Relaxed, relax
@@ -28,12 +29,14 @@ __version__ = "0.1.0"
 
 _SOURCES = {
     "Finding": "bevel.report",
+    "GradientCheck": "bevel.gradient_check",
     "ModelReport": "bevel.model_audit",
     "Loc": "bevel.program",
     "Program": "bevel.program",
     "Relaxed": "bevel.relaxation",
     "Report": "bevel.report",
     "audit": "bevel.auditing",
+    "check_gradient": "bevel.gradient_check",
     "explain": "bevel.codes",
     "relax": "bevel.relaxation",
     "trace": "bevel.frontends",
@@ -43,6 +46,7 @@ _ON_KERAS = frozenset({"callbacks", "layers", "losses", "ops"})
 
 __all__ = [
     "Finding",
+    "GradientCheck",
     "Loc",
     "ModelReport",
     "Program",
@@ -51,6 +55,7 @@ __all__ = [
     "__version__",
     "audit",
     "callbacks",
+    "check_gradient",
     "codes",
     "errors",
     "explain",

@@ -20,6 +20,7 @@ from bevel.backward import births_of_nonfinite
 from bevel.broadcasting import check_broadcasts
 from bevel.errors import BevelTypeError, BevelValueError, TraceError
 from bevel.findings import (
+    LASTING,
     branch_note,
     cut_finding,
     declared_findings,
@@ -39,10 +40,6 @@ from bevel.stateless import pure
 
 _DECLARED = frozenset({"stop", "custom"})
 _HIDDEN = frozenset({"python", "opaque"})
-
-# The share of a small change from which on a gradient that does not promise it leaves a term out;
-# float32 and curvature leave less.
-_LASTING = 0.01
 
 
 def audit(fn: Callable[..., Any], *args: Any, wrt: Any = None, seed: int = 0, **kwargs: Any) -> Any:
@@ -365,7 +362,7 @@ class _Audit(_Run):
 
     def _dropped(self, measured: _Measured) -> list[Event]:
         """`stop_gradient`s that hide a smooth part of what the value responds to."""
-        if measured.probe.unexplained <= _LASTING and measured.probe.inconsistent <= 0.5:
+        if measured.probe.unexplained <= LASTING and measured.probe.inconsistent <= 0.5:
             return []
         recording = self.recording
         cuts = recording.cuts(recording.reaching(through_declared=True))
