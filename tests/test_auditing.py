@@ -75,6 +75,22 @@ def test_a_rare_hit_is_blocked_and_not_flat(seed):
     assert codes(report, "error") == ["B102"]
 
 
+@pytest.mark.parametrize(
+    ("loss", "op"),
+    [
+        (lambda y, p: tf.reduce_mean(tf.clip_by_value(p + 9.0, 0.0, 1.0) * y), "minimum"),
+        (lambda y, p: tf.reduce_mean(tf.nn.relu(p - 99.0) + y), "relu"),
+    ],
+    ids=["clip", "relu"],
+)
+def test_what_is_flat_here_names_the_operation(loss, op):
+    report = audit(loss, LABELS, SCORES)
+    assert report.verdict == "flat"
+    finding = report.findings[0]
+    assert (finding.code, finding.op) == ("B201", op)
+    assert finding.loc.function == "<lambda>"
+
+
 def test_a_stopped_maximum_that_cancels_out_is_only_noted():
     def loss(y_true, y_pred):
         top = tf.stop_gradient(tf.reduce_max(y_pred))

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bevel import frontends
-from bevel.backward import births_of_nonfinite
+from bevel.backward import births_of_nonfinite, deaths, flows
 from bevel.broadcasting import check_broadcasts
 from bevel.errors import BevelTypeError, BevelValueError, TraceError
 from bevel.findings import (
@@ -25,6 +25,7 @@ from bevel.findings import (
     cut_finding,
     declared_findings,
     escape_finding,
+    flat_finding,
     note,
     python_note,
     singular_finding,
@@ -305,9 +306,11 @@ class _Audit(_Run):
         if seen.responds:
             text = f"the value is flat around {self.shown} here; it responds only further away"
         help = "try inputs such as a fresh model gives; see `bevel explain B201`"
-        return self.build(
-            "flat", measured, [note("B201", "warning", text, help), *self._suspects(cuts)]
-        )
+        found = note("B201", "warning", text, help)
+        ends = deaths(recording, flows(recording, self.executor)) if recording.flows else []
+        if ends:
+            found = flat_finding(ends[0], found)
+        return self.build("flat", measured, [found, *self._suspects(cuts)])
 
     def _with_gradient(self, measured: _Measured) -> Report:
         seen, recording = measured.probe, self.recording

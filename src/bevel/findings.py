@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from bevel.errors import TraceError
 from bevel.probing import Probe
@@ -79,6 +80,15 @@ def python_note(event: Event) -> Finding:
         "this runs outside of the graph; its gradient is taken as it runs, and it can be neither "
         "compiled nor relaxed",
         _HELP["B104"],
+    )  # fmt: skip
+
+
+def flat_finding(event: Event, found: Finding) -> Finding:
+    """The same finding, at the operation whose derivative is 0 for all elements here."""
+    node = event.node
+    return replace(
+        found, op=node.name, native_op=node.native, loc=node.loc,
+        label=f"the derivative of `{node.name}` is 0 at all these elements",
     )  # fmt: skip
 
 
