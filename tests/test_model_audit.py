@@ -135,8 +135,15 @@ def test_what_cannot_be_audited_is_said():
         bevel.audit(sequential(L.Dense(1)), X, Y)
     with pytest.raises(BevelTypeError, match="`loss` must be"):
         bevel.audit(sequential(L.Dense(1)), X, Y, 3)
+    with pytest.raises(BevelTypeError, match=r"audit\(model, x, y\)"):
+        bevel.audit(sequential(L.Dense(1)), X)
     with pytest.raises(BevelValueError, match="no weights"):
         bevel.audit(sequential(L.Flatten()), X, X, "mse")
+
+
+def test_a_layer_without_weights_is_a_function():
+    assert bevel.audit(L.ReLU(), X).verdict == "trains"
+    assert bevel.audit(L.Lambda(tf.round), X * 5).verdict == "blocked"
 
 
 MODEL = """

@@ -75,7 +75,7 @@ def audit(fn: Callable[..., Any], *args: Any, wrt: Any = None, seed: int = 0, **
         >>> report.verdict, report.findings[0].code, report.findings[0].op
         ('blocked', 'B101', 'round')
     """
-    if is_model(fn):
+    if is_model(fn) and (len(args) + len(kwargs) > 1 or fn.weights):
         return audit_model(fn, *args, **kwargs)
     frontend, executor = frontends.frontend(), frontends.executor()
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:

@@ -141,7 +141,7 @@ def is_model(fn: Any) -> bool:
     return isinstance(fn, keras.layers.Layer)
 
 
-def audit_model(model: Any, x: Any, y: Any, loss: Any = None) -> ModelReport:
+def audit_model(model: Any, x: Any = None, y: Any = None, loss: Any = None) -> ModelReport:
     """Audits a model on one batch, in training mode.
 
     Args:
@@ -153,9 +153,13 @@ def audit_model(model: Any, x: Any, y: Any, loss: Any = None) -> ModelReport:
 
     Raises:
         BevelValueError: There is no loss, or no weight.
-        BevelTypeError: The loss is none.
+        BevelTypeError: The loss is none, or there is no batch.
         TraceError: The model or the loss cannot be traced.
     """
+    if x is None or y is None:
+        raise BevelTypeError(
+            f"`{model.name}` is a model: pass a batch and its labels, as in audit(model, x, y)."
+        )
     loss = _loss_of(model, loss)
     frontend, executor = frontends.frontend(), frontends.executor()
     model(x)  # a model may make its weights only now
