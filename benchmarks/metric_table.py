@@ -21,18 +21,18 @@ use_cpu()
 
 import tensorflow as tf  # noqa: E402
 import typer  # noqa: E402
+from relaxed_f1 import value_and_gradient  # noqa: E402
 from rich.progress import track  # noqa: E402
 
 import bevel  # noqa: E402
 from bevel.losses import MetricLoss  # noqa: E402
-from bevel.losses.conventions import CONVENTIONS  # noqa: E402
 from bevel.stateless import pure  # noqa: E402
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from tests.descent import LINKS, Descender  # noqa: E402
-from tests.keras_metrics import KIND, NAMES, draw, make  # noqa: E402
+from tests.descent import LINKS  # noqa: E402
+from tests.keras_metrics import KIND, NAMES, descents, draw, make  # noqa: E402
 
 STORE = HERE / "results" / "metric_table.json"
 PAGE = HERE.parent / "docs" / "metrics.md"
@@ -82,27 +82,7 @@ class Row:
 
 def descend(name: str, seeds: int, **kind: Any) -> tuple[float, float]:
     """The worst share over the seeds, and the largest gap between soft and hard at a start."""
-    maximize = CONVENTIONS[name].maximize
-    sign = -1.0 if maximize else 1.0
-    loss, metric = MetricLoss(make(name)), pure(make(name))
-
-    def hard(y: Any, p: Any) -> Any:
-        return tf.reduce_mean(metric(y, p))
-
-    shares, gaps = [], []
-    descender = None
-    for seed in range(seeds):
-        drawn = draw(name, seed, **kind)
-        p = LINKS[drawn.link](tf.constant(drawn.z)).numpy()
-        if descender is None:
-            descender = Descender(
-                tf.function(hard, autograph=False), lambda y, q: sign * loss(y, q),
-                drawn.y_true, p, maximize=maximize, link=drawn.link,
-            )  # fmt: skip
-        optimum = float(hard(tf.constant(drawn.y_true), tf.constant(drawn.perfect)))
-        shares.append(descender(drawn.y_true, p).share(optimum))
-        soft = sign * float(loss(drawn.y_true, p))
-        gaps.append(abs(soft - float(hard(tf.constant(drawn.y_true), tf.constant(p)))))
+    shares, gaps = zip(*descents(name, range(seeds), **kind), strict=True)
     return min(shares), max(gaps)
 
 
@@ -113,13 +93,7 @@ def cost(name: str) -> float:
     loss, metric = MetricLoss(make(name)), pure(make(name))
     metric(y, p)
 
-    @tf.function(autograph=False)
-    def trained(y: Any, p: Any) -> Any:
-        with tf.GradientTape() as tape:
-            tape.watch(p)
-            value = loss(y, p)
-        return value, tape.gradient(value, p)
-
+    trained = value_and_gradient(loss, jit_compile=None)
     own = tf.function(metric, autograph=False)
     calls: dict[str, Callable[[], Any]] = {"own": lambda: own(y, p), "loss": lambda: trained(y, p)}
     spreads = interleave(calls, rounds=20, calls=2)

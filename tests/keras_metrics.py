@@ -5,12 +5,19 @@ Used by the tests of `MetricLoss` and by the script that writes the table in the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from keras import metrics as M
+from keras import ops as K
+
+from bevel.losses import MetricLoss
+from bevel.losses.conventions import CONVENTIONS
+from bevel.stateless import pure
+from tests.descent import LINKS, Descender
 
 BASES = frozenset({"Metric", "Mean", "Sum", "MeanMetricWrapper"})
 NAMES = tuple(
@@ -104,3 +111,40 @@ def draw(name: str, seed: int, rows: int = 64, positives: float = 0.4) -> Drawn:
         return Drawn(truth, rng.normal(size=rows).astype("float32"), link, truth)
     z = rng.normal(size=(rows, 1)).astype("float32")
     return Drawn(truth[:, None], z, link, truth[:, None])
+
+
+class Largest(M.Metric):
+    """A metric whose state does not add up."""
+
+    def __init__(self):
+        super().__init__(name="largest")
+        self.seen = self.add_weight(name="seen", initializer="zeros")
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.seen.assign(K.maximum(self.seen, K.max(y_pred)))
+
+    def result(self):
+        return self.seen
+
+
+def descents(name: str, seeds: Iterable[int], **kind: Any) -> Iterator[tuple[float, float]]:
+    """From each random start: the share of the attainable improvement that the hard metric reaches
+    by descent on the relaxed one, and how far the soft value lies from the hard one at the start.
+    """
+    maximize = CONVENTIONS[name].maximize
+    sign = -1.0 if maximize else 1.0
+    loss, metric = MetricLoss(make(name)), pure(make(name))
+    hard = tf.function(lambda y, p: tf.reduce_mean(metric(y, p)), autograph=False)
+    descender = None
+    for seed in seeds:
+        drawn = draw(name, seed, **kind)
+        p = LINKS[drawn.link](tf.constant(drawn.z)).numpy()
+        if descender is None:
+            descender = Descender(
+                hard, lambda y, q: sign * loss(y, q), drawn.y_true, p,
+                maximize=maximize, link=drawn.link,
+            )  # fmt: skip
+        optimum = float(hard(tf.constant(drawn.y_true), tf.constant(drawn.perfect)))
+        share = descender(drawn.y_true, p).share(optimum)
+        soft = sign * float(loss(drawn.y_true, p))
+        yield share, abs(soft - float(hard(tf.constant(drawn.y_true), tf.constant(p))))

@@ -14,7 +14,7 @@ from tests.test_recording import P, Y, recorded
 
 def births(fn, *args):
     recording = recorded(fn, *args)
-    found = births_of_nonfinite(recording, tensorflow_executor)
+    found = births_of_nonfinite(flows(recording, tensorflow_executor))
     return [(b.event.node.name, b.from_zero) for b in found]
 
 

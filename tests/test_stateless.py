@@ -10,23 +10,10 @@ import tensorflow as tf
 import bevel
 from bevel.errors import BevelTypeError
 from bevel.stateless import Stateless, pure
+from tests.keras_metrics import Largest
 
 LABELS = np.array([[1.0], [0.0], [1.0], [0.0]], "float32")
 CHANCES = np.array([[0.9], [0.2], [0.4], [0.6]], "float32")
-
-
-class Largest(keras.metrics.Metric):
-    """A metric whose state does not add up."""
-
-    def __init__(self):
-        super().__init__(name="largest")
-        self.seen = self.add_weight(name="seen", initializer="zeros")
-
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        self.seen.assign(keras.ops.maximum(self.seen, keras.ops.max(y_pred)))
-
-    def result(self):
-        return self.seen
 
 
 def test_the_users_metric_is_not_touched():

@@ -333,7 +333,7 @@ class _Audit(_Run):
         return self.build("partial" if lost else "trains", measured, findings)
 
     def _bad_gradient(self) -> list[Finding]:
-        births = births_of_nonfinite(self.recording, self.executor)
+        births = births_of_nonfinite(flows(self.recording, self.executor))
         choices = any(e.node.op in ("where", "maximum", "minimum") for e in self.recording.events)
         return [
             singular_finding(birth.event, choices and birth.from_zero, self.shown)

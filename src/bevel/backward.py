@@ -67,11 +67,11 @@ def flows(recording: Recording, executor: Any) -> Iterator[Flow]:
         yield Flow(event, arriving, leaving)
 
 
-def births_of_nonfinite(recording: Recording, executor: Any) -> list[Birth]:
-    """The events that turn a finite cotangent into one that is not."""
+def births_of_nonfinite(walked: Iterable[Flow]) -> list[Birth]:
+    """The events that turn a finite cotangent into one that is not, of what `flows` gave."""
     return [
         Birth(flow.event, _has_zero(flow.arriving))
-        for flow in flows(recording, executor)
+        for flow in walked
         if all(a is None or _is_finite(a) for a in flow.arriving)
         and not all(c is None or _is_finite(c) for c in flow.leaving)
     ]

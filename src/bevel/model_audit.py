@@ -184,7 +184,7 @@ def audit_model(model: Any, x: Any = None, y: Any = None, loss: Any = None) -> M
     value, gradients = executor.value_and_gradient(run, order, compiled=True)(call.leaves)
     recording = record(trace.program, [*call.leaves, *trace.captured], order, executor)
     walked = list(flows(recording, executor)) if recording.flows else []
-    births = births_of_nonfinite(recording, executor) if recording.flows else []
+    births = births_of_nonfinite(walked)
     rows = [
         _row(v, g, recording.of(token), walked, [b.event for b in births])
         for v, g, token in zip(trained, gradients, recording.trained, strict=True)

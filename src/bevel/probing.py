@@ -199,11 +199,10 @@ def follow_to(
         steps: How finely the line is followed.
     """
     start, _ = evaluate(prediction)
-    noise = 4e-6 * max(abs(start), 1e-3)
     for end in ends:
+        line = _Line(evaluate, prediction, end, start)
         value, _ = evaluate(end)
-        if np.isfinite(value) and abs(value - start) > noise:
-            line = _Line(evaluate, prediction, end, start)
+        if np.isfinite(value) and abs(value - start) > line.noise:
             line.follow(steps)
             result.take(line)
             return

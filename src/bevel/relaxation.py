@@ -218,8 +218,12 @@ class Relaxed:
         frontends.executor().function(self._interpretation(call, log)).get_concrete_function(
             *map(frontend.spec, call.leaves)
         )
-        is_hard = isinstance(self.temperature, int | float) and self.temperature == 0
-        return Explanation(self.__name__, tuple(log), is_hard)
+        return Explanation(self.__name__, tuple(log), self._is_hard)
+
+    @property
+    def _is_hard(self) -> bool:
+        """Whether it is the hard function itself, known without running anything."""
+        return isinstance(self.temperature, int | float) and self.temperature == 0
 
     def _interpretation(self, call: Arguments, log: list[Any]) -> Callable[..., Any]:
         """A function of the leaves that runs the traced program by the rules."""
@@ -228,9 +232,8 @@ class Relaxed:
         from bevel.soft import Real, value_of
 
         trained = select(call, self.wrt)
-        hard_only = isinstance(self.temperature, int | float) and self.temperature == 0
         for n in trained:
-            if not hard_only and not call.leaves[n].dtype.is_floating:
+            if not self._is_hard and not call.leaves[n].dtype.is_floating:
                 raise BevelTypeError(
                     f"`{call.names[n]}` has dtype {call.leaves[n].dtype.name}; a gradient can only "
                     "reach floats. Pass float32 predictions, or name another argument with `wrt`."
@@ -242,7 +245,7 @@ class Relaxed:
 
         def relaxed(*leaves: Any) -> Any:
             operands = [*leaves, *trace.captured]
-            if hard_only:
+            if self._is_hard:
                 return trace.pack(executor.run_program(trace.program, operands))
             soft = [
                 Real(t, t.dtype.name) if n in trained and t.dtype.is_floating else t

@@ -6,13 +6,8 @@
 from __future__ import annotations
 
 import pytest
-import tensorflow as tf
 
-from bevel.losses import MetricLoss
-from bevel.losses.conventions import CONVENTIONS
-from bevel.stateless import pure
-from tests.descent import LINKS, Descender
-from tests.keras_metrics import NAMES, draw, make
+from tests.keras_metrics import NAMES, descents
 
 # Accuracy asks floats to be equal; a sigmoid's values never are to 0 or 1. The others are smooth as
 # they are, and nothing is relaxed: the optimum of one lies at infinite logits, the other's surface
@@ -24,24 +19,7 @@ QUICK = {"AUC", "F1Score", "PrecisionAtRecall"}
 
 
 def share(name, seed, **kind):
-    sign = -1.0 if CONVENTIONS[name].maximize else 1.0
-    loss, metric = MetricLoss(make(name)), pure(make(name))
-
-    def hard(y, p):
-        return tf.reduce_mean(metric(y, p))
-
-    drawn = draw(name, seed, **kind)
-    p = LINKS[drawn.link](tf.constant(drawn.z)).numpy()
-    descender = Descender(
-        hard,
-        lambda y, q: sign * loss(y, q),
-        drawn.y_true,
-        p,
-        maximize=CONVENTIONS[name].maximize,
-        link=drawn.link,
-    )
-    optimum = float(hard(tf.constant(drawn.y_true), tf.constant(drawn.perfect)))
-    return descender(drawn.y_true, p).share(optimum)
+    return next(descents(name, [seed], **kind))[0]
 
 
 @pytest.mark.parametrize(

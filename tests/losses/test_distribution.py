@@ -44,8 +44,8 @@ def check(found):
     for case in found:
         for value in case["value"]:
             assert value == pytest.approx(case["expected"], rel=2e-6, abs=1e-7), case
-        # float32 sums in another order; the buckets of AUC-like metrics add up thousands of terms
-        assert case["gap"] < 2e-5, case
+        # float32 sums in another order
+        assert case["gap"] < 1e-5, case
 
 
 @pytest.mark.slow

@@ -10,9 +10,9 @@ import tensorflow as tf
 from bevel.errors import BevelTypeError, BevelValueError
 from bevel.losses import MetricLoss
 from bevel.losses.conventions import CONVENTIONS
-from tests.keras_metrics import NAMES, draw, make
+from tests.descent import LINKS
+from tests.keras_metrics import NAMES, Largest, draw, make
 
-LINKS = {"identity": tf.identity, "sigmoid": tf.sigmoid, "softmax": tf.nn.softmax, "exp": tf.exp}
 LABELS = np.array([[1.0], [0.0], [1.0], [0.0], [0.0]], "float32")
 CHANCES = np.array([[0.9], [0.2], [0.4], [0.6], [0.1]], "float32")
 
@@ -246,17 +246,6 @@ def test_memory_adds_what_earlier_batches_left():
 
 
 def test_memory_without_a_state_that_adds_up_is_refused():
-    class Largest(keras.metrics.Metric):
-        def __init__(self):
-            super().__init__(name="largest")
-            self.seen = self.add_weight(name="seen", initializer="zeros")
-
-        def update_state(self, y_true, y_pred, sample_weight=None):
-            self.seen.assign(keras.ops.maximum(self.seen, keras.ops.max(y_pred)))
-
-        def result(self):
-            return self.seen
-
     assert float(MetricLoss(Largest(), maximize=True)(LABELS, CHANCES)) == pytest.approx(-0.9)
     with pytest.raises(BevelValueError, match="does not add up"):
         MetricLoss(Largest(), maximize=True, memory=0.5)(LABELS, CHANCES)

@@ -14,7 +14,7 @@ from typing import Any
 
 from keras import ops as K
 
-from bevel.rules.context import STAIR, Call, Context
+from bevel.rules.context import STAIR, Call, Context, between
 from bevel.rules.index import places
 from bevel.soft import Index, Real, as_float, value_of
 
@@ -45,10 +45,7 @@ def histogram(ctx: Context, call: Call, values: Any, limits: Any, bins: Any) -> 
 def _shares(ctx: Context, x: Any, edges: Any) -> Any:
     """Chances of the bins between and beyond sorted edges, on one more axis."""
     d = K.expand_dims(x, -1) - edges
-    passed = ctx.step(d, _width(ctx, d, edges))
-    one, none = K.ones_like(d[..., :1]), K.zeros_like(d[..., :1])
-    passed = K.concatenate([one, passed, none], axis=-1)
-    return passed[..., :-1] - passed[..., 1:]
+    return between(ctx.step(d, _width(ctx, d, edges)))
 
 
 def _width(ctx: Context, d: Any, edges: Any) -> Any:

@@ -142,6 +142,17 @@ class Context:
         return not shape if self.all_sum is not None else all(n == 1 for n in shape)
 
 
+def between(passed: Any) -> Any:
+    """Chances of the cells between and beyond thresholds, from those of having passed each.
+
+    Args:
+        passed: The chances, falling along the last axis.
+    """
+    edge = K.ones_like(passed[..., :1])
+    passed = K.concatenate([edge, passed, K.zeros_like(edge)], axis=-1)
+    return passed[..., :-1] - passed[..., 1:]
+
+
 def origin_of(value: Any) -> Any:
     """The larger tensor that a value was cut from, or None."""
     return value.origin if isinstance(value, Real) else None

@@ -17,7 +17,7 @@ from typing import Any
 from keras import ops as K
 
 from bevel import ops
-from bevel.rules.context import Context
+from bevel.rules.context import Context, between
 from bevel.soft import Mixture, Real, Rounded, as_float, value_of
 
 # Cells beyond the counters on either side: an index is often one more or one less than the cell.
@@ -58,15 +58,17 @@ def counters(ctx: Context, data: Any, index: Any, size: Any) -> Any:
     values = K.reshape(values, (-1, *values.shape[len(source.u.shape) :]))
     is_counted = as_float(K.logical_and(cell >= 0, cell < size), u)
     share, is_counted = (_fitted(t, values) for t in (share, is_counted))
-    nearest = K.cast(upper, "int32")
-    fine = _added(values * is_counted * (1 - share), nearest - 1, length) + _added(
-        values * is_counted * share, nearest, length
-    )
+    lower = K.cast(upper, "int32") - 1
     grid = K.arange(length, dtype=K.dtype(u))
-    distance = K.expand_dims(grid, 0) - K.expand_dims(K.arange(length + 1, dtype=K.dtype(u)), 1)
-    above = ctx.step(distance + 0.5, width)  # that a number of cell j is at least k
-    above = K.concatenate([K.ones_like(above[:1]), above[1:-1], K.zeros_like(above[:1])], axis=0)
-    smooth = K.tensordot(above[:-1] - above[1:], fine, axes=[[1], [0]])
+    distance = K.expand_dims(grid, 1) - K.expand_dims(grid[1:], 0)
+    spread_out = between(ctx.step(distance + 0.5, width))  # of each cell, over all cells
+    counted = _added(values * is_counted, lower, length)
+    # what the share moves from a cell to the next, apart from the rest: the gradient is then a sum
+    # of small terms and not the difference of two large sums
+    moved = _added(values * is_counted * share, lower, length)[:-1]
+    smooth = K.tensordot(spread_out, counted, axes=[[0], [0]]) + K.tensordot(
+        spread_out[1:] - spread_out[:-1], moved, axes=[[0], [0]]
+    )
     places = K.cast(derived.at(grid + start, _as_it_is), "int32")
     return _added(smooth, places, size)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from keras import ops as K
 
-from bevel.rules.context import Call, Context, origin_of
+from bevel.rules.context import Call, Context, between, origin_of
 from bevel.soft import Index, Mixture, Prob, Real, Rounded, Soft
 
 # The integers of a window, counted from the rounded number: all close by, few far off.
@@ -121,9 +121,7 @@ def window(ctx: Context, x: Rounded, size: int | None = None) -> Index:
     reached = K.expand_dims(x.u - floor, -1) - K.convert_to_tensor(bounds, K.dtype(x.u))
     center = ctx.mean(x.u)
     above = ctx.step(reached, ctx.spread(x.u - center, Real(x.u, x.dtype, x.origin), center))
-    edge = K.ones_like(above[..., :1])
-    above = K.concatenate([edge, above, K.zeros_like(edge)], axis=-1)
-    weights = above[..., :-1] - above[..., 1:]
+    weights = between(above)
     support = K.expand_dims(floor, -1) + K.convert_to_tensor(offsets, K.dtype(x.u))
     return Index(weights, K.cast(support, x.dtype), x.dtype)
 
