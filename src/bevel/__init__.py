@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bevel.gradient_check import GradientCheck, check_gradient
     from bevel.model_audit import ModelReport
     from bevel.program import Loc, Program
+    from bevel.python_layers import activation, custom_gradient
     from bevel.relaxation import Relaxed, relax
     from bevel.report import Finding, Report
 
@@ -35,8 +36,10 @@ _SOURCES = {
     "Program": "bevel.program",
     "Relaxed": "bevel.relaxation",
     "Report": "bevel.report",
+    "activation": "bevel.python_layers",
     "audit": "bevel.auditing",
     "check_gradient": "bevel.gradient_check",
+    "custom_gradient": "bevel.python_layers",
     "explain": "bevel.codes",
     "relax": "bevel.relaxation",
     "trace": "bevel.frontends",
@@ -53,10 +56,12 @@ __all__ = [
     "Relaxed",
     "Report",
     "__version__",
+    "activation",
     "audit",
     "callbacks",
     "check_gradient",
     "codes",
+    "custom_gradient",
     "errors",
     "explain",
     "layers",

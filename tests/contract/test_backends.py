@@ -1,4 +1,4 @@
-"""The contract of the soft primitives once more, on the backends that this process does not run.
+"""The contract of primitives and of plain functions on the backends that run in no other test.
 
 Keras chooses its backend once, so each runs in a process of its own. JAX takes minutes for what the
 others do in seconds, one small operation at a time. So by default it runs one row of each family,
@@ -31,21 +31,31 @@ ONE_OF_EACH = f"({FAMILIES}) and not (greater or less or not_equal)"
     ids=["torch", "jax", "jax-complete", "tensorflow"],
 )
 def test_the_same_on_another_backend(backend: str, dtypes: str, selected: str) -> None:
+    assert _passed(Path(__file__).with_name("test_ops.py"), backend, dtypes, selected) > 150
+
+
+@pytest.mark.parametrize("backend", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
+def test_plain_functions_are_the_same_on_another_backend(backend: str) -> None:
+    assert _passed(Path(__file__).parents[1] / "test_python_layers.py", backend) > 40
+
+
+def _passed(table: Path, backend: str, dtypes: str = EVERY_DTYPE, selected: str = "") -> int:
+    """How many tests of a file pass on a backend; all must."""
     if backend == BACKEND:
         pytest.skip("runs in this process")
     if not installed(backend):
         pytest.skip(f"{backend} is not installed")
-    table = Path(__file__).with_name("test_ops.py")
     environment = {
         "KERAS_BACKEND": backend,
         "BEVEL_DTYPES": dtypes,
         "JAX_ENABLE_X64": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
     }
     options = ["-q", "-o", "addopts=", "-p", "no:cacheprovider", "-k", selected]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(table)],
-        cwd=table.parents[2],
+        cwd=Path(__file__).parents[2],
         env=os.environ | environment,
         capture_output=True,
         text=True,
@@ -54,4 +64,4 @@ def test_the_same_on_another_backend(backend: str, dtypes: str, selected: str) -
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
     passed = re.search(r"(\d+) passed", run.stdout)
     assert passed
-    assert int(passed[1]) > 150
+    return int(passed[1])

@@ -227,6 +227,21 @@ def test_several_results_are_reduced_as_asked():
 # Beyond the batch.
 
 
+def test_a_function_is_saved_by_its_name():
+    loss = MetricLoss(hits, maximize=True)
+    assert MetricLoss.from_config(loss.get_config()).metric is hits
+    with pytest.raises(BevelValueError, match="cannot be saved"):
+        MetricLoss(lambda y, p: y * p, maximize=True).get_config()
+    unknown = loss.get_config()
+    unknown["metric"] |= {"module": "not_imported"}
+    with pytest.raises(BevelValueError, match="import that module"):
+        MetricLoss.from_config(unknown)
+
+
+def hits(y_true, y_pred):
+    return tf.reduce_mean(tf.cast((y_pred > 0.5) == (y_true > 0.5), "float32"))
+
+
 def test_memory_adds_what_earlier_batches_left():
     y, p = inputs("Precision")
     loss = MetricLoss(make("Precision"), memory=0.5)

@@ -27,6 +27,7 @@ from bevel.losses.checks import aligned, check_values, floating, is_invalid, wei
 from bevel.losses.conventions import convention_of
 from bevel.ops.arguments import check_temperature
 from bevel.relaxation import relax
+from bevel.saving import function_config, function_from
 from bevel.stateless import Stateless
 
 LINKS = {"sigmoid": K.sigmoid, "softmax": K.softmax}
@@ -185,7 +186,11 @@ class MetricLoss(keras.losses.Loss):
         """Everything needed to make the loss again; what it remembers of batches is not kept."""
         return {
             **super().get_config(),
-            "metric": keras.saving.serialize_keras_object(self.metric),
+            "metric": (
+                function_config(self.metric)
+                if self._stateless is None
+                else keras.saving.serialize_keras_object(self.metric)
+            ),
             "maximize": self.maximize,
             "temperature": float(K.convert_to_numpy(K.copy(self.temperature))),
             "kernel": self.kernel,
@@ -198,7 +203,9 @@ class MetricLoss(keras.losses.Loss):
     def from_config(cls, config: dict[str, Any]) -> MetricLoss:
         """The loss that `get_config` describes."""
         config = dict(config)
-        metric = keras.saving.deserialize_keras_object(config.pop("metric"))
+        metric = function_from(config.pop("metric"))
+        if isinstance(metric, dict):
+            metric = keras.saving.deserialize_keras_object(metric)
         return cls(metric, **config)
 
     # How a value comes about.
