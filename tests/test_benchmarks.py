@@ -11,7 +11,7 @@ import bevel
 from tests.keras_metrics import NAMES as NAMES_OF_METRICS
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("relaxed_f1", "audit_time", "memory")
+NAMES = ("relaxed_f1", "metric_loss", "audit_time", "memory")
 
 
 @pytest.fixture
@@ -62,6 +62,24 @@ def test_the_audited_loss_has_thirty_lines_and_is_blocked(load):
     assert len([line for line in body if "import" not in line]) == 30
     y_true, y_pred = np.random.default_rng(0).random((2, *audit_time.SHAPE), dtype="float32")
     assert bevel.audit(audit_time.thirty_lines, y_true > 0.7, y_pred).verdict != "trains"
+
+
+@pytest.mark.parametrize("name", ["F1Score", "AUC(200)", "MeanIoU"])
+def test_a_metric_meets_its_reference_on_the_same_data(load, name, monkeypatch):
+    import dataclasses
+
+    benchmark = load("metric_loss")
+    case = benchmark.cases()[name]
+    case = dataclasses.replace(case, shape=(64, *case.shape[1:]) if name != "MeanIoU" else (8, 3))
+    y_true, y_pred = benchmark.data(case)
+    loss, reference = benchmark.contestants(case, None)
+    value, gradient = loss(y_true, y_pred)
+    assert -1 < value < 0
+    assert np.count_nonzero(gradient) > 0.9 * np.prod(case.shape)
+    if case.against is None:
+        assert -value == pytest.approx(float(reference(y_true, y_pred)), abs=0.1)
+    else:
+        assert reference(y_true, y_pred)[0] > 0
 
 
 def test_a_memory_sample_counts_bytes(load):

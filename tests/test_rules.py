@@ -431,3 +431,57 @@ def test_the_largest_of_what_is_not_admissible_yet_has_a_gradient():
 
     _, slope = value_and_gradient(best, LABELS + 1, CHANCES)
     assert np.all(slope > 0)
+
+
+def confusion(y, p):
+    """As Keras counts: positions out of bounds are moved to 0 with no weight."""
+    label, found = tf.argmax(y, -1), tf.argmax(p, -1)
+    known = (label >= 0) & (label < 3) & (found >= 0) & (found < 3) & (label != 2)
+    label, found = tf.where(known, label, 0), tf.where(known, found, 0)
+    counts = tf.where(known, tf.ones_like(found), 0)
+    return tf.cast(tf.scatter_nd(tf.stack([label, found], 1), counts, (3, 3)), "float32")
+
+
+def test_a_cross_table_is_the_same_by_a_matrix_product(monkeypatch):
+    def weighted(y, p):
+        return tf.reduce_sum(confusion(y, p) * tf.reshape(tf.range(9.0), (3, 3)))
+
+    products = value_and_gradient(weighted, ROWS, SHARES)
+    table = relax(confusion)(ROWS, SHARES).numpy()
+    np.testing.assert_allclose(table.sum(axis=1), [2, 2, 0], rtol=1e-6)
+    monkeypatch.setattr("bevel.rules.scatter._MOST_ROWS", 0)
+    for found, expected in zip(products, value_and_gradient(weighted, ROWS, SHARES), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_holds_at_every_position_stays_hard():
+    def asked(y, p):
+        found = tf.argmax(p, -1)
+        inside, beyond = (found >= 0) & (found < 3), found > 2
+        return tf.cast(inside, "float32") + 2 * tf.cast(beyond, "float32")
+
+    relaxed = relax(asked)
+    assert "greater" not in {r.op for r in relaxed.explain(ROWS, SHARES).entries}
+    np.testing.assert_array_equal(relaxed(ROWS, SHARES), np.ones(5))
+    value, gradient = value_and_gradient(
+        lambda y, p: tf.reduce_mean(tf.cast(tf.argmax(p, -1) > 1, "float32")), ROWS, SHARES
+    )
+    assert 0 < value < 1
+    assert np.any(gradient)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_hard_choice_keeps_a_position(is_first):
+    mask = tf.constant([True, False, True, False, True])
+
+    def table(y, p):
+        found = tf.argmax(p, -1)
+        chosen = (
+            tf.where(mask, found, 1) if is_first else tf.where(mask, tf.constant(1, "int64"), found)
+        )
+        return tf.one_hot(chosen, 3)
+
+    soft = relax(lambda y, p: tf.one_hot(tf.argmax(p, -1), 3))(ROWS, SHARES).numpy()
+    kept = mask.numpy() if is_first else ~mask.numpy()
+    expected = np.where(kept[:, None], soft, np.eye(3, dtype="float32")[1])
+    np.testing.assert_allclose(relax(table)(ROWS, SHARES), expected, rtol=1e-6)

@@ -171,6 +171,7 @@ class Interpreter:
             self.kernel,
             lambda n, a: self.apply(n, a, None),
             self.executor.all_sum if self.executor.replicas() > 1 else None,
+            self.executor.static_value,
         )
 
     def _with_hard_sizes(self, node: Node, args: Sequence[Any], exact: Hard | None) -> list[Any]:

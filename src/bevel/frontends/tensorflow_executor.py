@@ -293,6 +293,11 @@ def in_graph() -> bool:
     return not tf.executing_eagerly()
 
 
+def static_value(tensor: Any) -> Any:
+    """What is known of a tensor while a graph is being built: an array, or None."""
+    return tf.get_static_value(tensor)
+
+
 def outside_graphs() -> Any:
     """A context in which operations run at once, even while a graph is being built."""
     return tf.init_scope()

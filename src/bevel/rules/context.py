@@ -83,12 +83,14 @@ class Context:
         kernel: Cumulative kernel of comparisons and roundings.
         apply: Runs a node on operands of any kind by the rules; gives a list.
         all_sum: The sum over all replicas, where a batch is spread over several.
+        static: The array that a tensor holds for any input, or None.
     """
 
     temperature: Any
     kernel: str
     apply: Callable[[Node, Sequence[Any]], list[Any]]
     all_sum: Callable[[Any], Any] | None = None
+    static: Callable[[Any], Any] = lambda _: None
 
     def step(self, d: Any, scale: Any) -> Any:
         """The chance that d > 0."""

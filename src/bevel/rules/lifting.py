@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from keras import ops as K
 
 from bevel.program import Node
@@ -48,6 +49,8 @@ MULTILINEAR = frozenset({"add", "subtract", "multiply", "negative"})
 # Operations that move or bound an integer, if their other operands are single numbers.
 _SHIFTS = frozenset({"add", "subtract", "relu", "maximum", "minimum", "clip", "astype", "identity"})
 
+_COMPARISONS = frozenset({"greater", "greater_equal", "less", "less_equal", "equal", "not_equal"})
+
 DISCRETE = (Prob, Mixture, Index, Rounded)
 
 MAX_JOINT = 4096
@@ -67,6 +70,9 @@ def lift(ctx: Context, call: Call) -> Any:
     stacked = next((a for a in args if isinstance(a, Stacked)), None)
     if stacked is not None:
         return _per_part(ctx, call, stacked)
+    certain = _certain(ctx, call, args)
+    if certain is not None:
+        return certain
     derived = _derived(call, args)
     if derived is not None and call.node.nature == "step":
         return _within_window(ctx, call, derived)
@@ -74,6 +80,24 @@ def lift(ctx: Context, call: Call) -> Any:
     if isinstance(result, Mixture):
         result.derived = derived
     return result
+
+
+def _certain(ctx: Context, call: Call, args: Sequence[Any]) -> Any:
+    """A comparison whose answer is the same at every position, as in `0 <= argmax(p) < n`; or None.
+
+    It stays hard, and so does what is chosen by it.
+    """
+    if call.op not in _COMPARISONS or len(args) != 2:
+        return None
+    index = next((a for a in args if isinstance(a, Index) and a.is_position), None)
+    number = ctx.static(next((a for a in args if not isinstance(a, Soft)), None))
+    if index is None or index.weights.shape[-1] is None or number is None or np.size(number) != 1:
+        return None
+    places = np.arange(index.weights.shape[-1])
+    answers = getattr(np, call.op)(*(places if a is index else number.item() for a in args))
+    if np.all(answers) != np.any(answers):
+        return None
+    return K.full(K.shape(index.weights)[:-1], bool(answers[0]), dtype="bool")
 
 
 def _derived(call: Call, args: Sequence[Any]) -> Derived | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from keras import ops as K
 
 from bevel import ops
@@ -92,7 +93,23 @@ def _chosen(ctx: Context, call: Call, condition: Any, x: Any, y: Any) -> Any:
     if all(not isinstance(v, Soft) or isinstance(v, Real) for v in (x, y)):
         origin = next((v.origin for v in (x, y) if isinstance(v, Real)), None)
         return Real(call.native(condition, x, y), dtype, origin)
-    return NotImplemented
+    return _chosen_position(ctx, condition, x, y)
+
+
+def _chosen_position(ctx: Context, condition: Any, x: Any, y: Any) -> Any:
+    """A hard choice between a soft position and one that is known: a position as well."""
+    index, other = (x, y) if isinstance(x, Index) else (y, x)
+    if not isinstance(index, Index) or not index.is_position or isinstance(other, Soft):
+        return NotImplemented
+    place, count = ctx.static(other), index.weights.shape[-1]
+    if place is None or np.size(place) != 1 or count is None or not 0 <= place.item() < count:
+        return NotImplemented
+    if tuple(condition.shape) != tuple(index.weights.shape[:-1]):
+        return NotImplemented
+    there = K.one_hot(int(place.item()), count, dtype=K.dtype(index.weights))
+    taken = condition if index is x else K.logical_not(condition)
+    weights = K.where(K.expand_dims(taken, -1), index.weights, there)
+    return Index(weights, index.support, index.dtype, is_position=True)
 
 
 def _reduced(reduce: Any, ctx: Context, call: Call, x: Any) -> Any:

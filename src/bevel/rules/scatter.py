@@ -7,6 +7,7 @@ scatter_update            what is there gives way as far as an update is likely 
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from keras import ops as K
@@ -15,7 +16,10 @@ from bevel import ops
 from bevel.rules.context import Call, Context
 from bevel.rules.counters import counters
 from bevel.rules.index import columns_of, positions, rank_of, spread_out
-from bevel.soft import Real, Soft, as_float, value_of
+from bevel.soft import Index, Real, Soft, as_float, value_of
+
+# Hard positions that are written out as indicators.
+_MOST_ROWS = 256
 
 # A chance whose complement still has a logarithm with a usable derivative.
 _NEARLY_ONE = 1 - 1e-6
@@ -23,11 +27,41 @@ _NEARLY_ONE = 1 - 1e-6
 
 def scatter(ctx: Context, call: Call, indices: Any, updates: Any) -> Any:
     """Each update goes to every position that its index may be, in shares."""
+    table = _crossed(call, indices, updates)
+    if table is not None:
+        return Real(table, call.dtype)
     shared = _shared(ctx, call, indices, updates)
     if shared is None:
         return NotImplemented
     place, weights, values = shared
     return Real(call.native(place, weights * values), call.dtype)
+
+
+def _crossed(call: Call, indices: Any, updates: Any) -> Any:
+    """A cross table of hard positions and a soft one that may be anywhere, by a matrix product.
+
+    That is what a confusion matrix is; element by element its sums would be slower and less exact.
+    None for all other tables, and for those with too many hard positions.
+    """
+    columns = columns_of(indices)
+    sizes = [n for n in call.node.outputs[0].shape or () if n is not None]
+    if columns is None or len(sizes) != len(columns):
+        return None
+    soft = [n for n, c in enumerate(columns) if isinstance(c, Soft)]
+    column = columns[soft[0]]
+    if len(soft) > 1 or not isinstance(column, Index) or not column.is_position:
+        return None
+    lengths = [size for n, size in enumerate(sizes) if n not in soft]
+    if column.weights.shape[-1] != sizes[soft[0]] or math.prod(lengths) > _MOST_ROWS:
+        return None
+    row = K.zeros_like(value_of(column), dtype="int32")
+    for n, (hard, size) in enumerate(zip(columns, sizes, strict=True)):
+        if n not in soft:
+            row = row * size + K.cast(hard, "int32")
+    shares = column.weights * K.expand_dims(as_float(value_of(updates), column.weights), -1)
+    rows = K.one_hot(K.reshape(row, (-1,)), math.prod(lengths), dtype=shares.dtype)
+    table = K.matmul(K.transpose(rows), K.reshape(shares, (-1, sizes[soft[0]])))
+    return K.moveaxis(K.reshape(table, (*lengths, sizes[soft[0]])), -1, soft[0])
 
 
 def scatter_add(ctx: Context, call: Call, table: Any, indices: Any, updates: Any) -> Any:
