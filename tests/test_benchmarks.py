@@ -77,7 +77,7 @@ def test_a_metric_meets_its_reference_on_the_same_data(load, name, monkeypatch):
     assert -1 < value < 0
     assert np.count_nonzero(gradient) > 0.9 * np.prod(case.shape)
     if case.against is None:
-        assert -value == pytest.approx(float(reference(y_true, y_pred)), abs=0.1)
+        assert float(-value) == pytest.approx(float(reference(y_true, y_pred)), abs=0.1)
     else:
         assert reference(y_true, y_pred)[0] > 0
 
