@@ -109,3 +109,18 @@ def test_one_loss_is_watched():
     model = model_with(["mse"])
     with pytest.raises(BevelValueError, match="one loss"):
         model.fit(X, Y, verbose=0, callbacks=[GradientHealth(X, Y)])
+
+
+@pytest.mark.parametrize(
+    ("later", "words"),
+    [(1e-9, "epoch 2: the loss sends no gradient any more"), (np.nan, "epoch 2: .* not finite")],
+)
+def test_a_gradient_that_fades_or_breaks_is_told(monkeypatch, later, words):
+    health = GradientHealth(X, Y)
+    health.set_model(model_with(MetricLoss("F1Score")))
+    health.on_train_begin()
+    found = iter([np.ones(3), np.full(3, later)])
+    monkeypatch.setattr(health, "gradient", lambda: next(found))
+    health.on_epoch_end(0)
+    with pytest.warns(GradientWarning, match=words):
+        health.on_epoch_end(1)
