@@ -21,11 +21,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops as K
 
 from bevel.backend import FRAMEWORKS
+from bevel.ops.arguments import dtype_of
 
 MOST_WAYS = 64
 MOST_QUESTIONS = 64
@@ -279,7 +279,7 @@ def _gated(x: Any, is_open: Any) -> Any:
 
 
 def _is_float(x: Any) -> bool:
-    return "float" in keras.backend.standardize_dtype(x.dtype)
+    return "float" in dtype_of(x)
 
 
 def _expressions(item: Any) -> Any:

@@ -18,7 +18,7 @@ import numpy as np
 from keras import ops as K
 
 from bevel.errors import BevelTypeError, BevelValueError
-from bevel.ops.arguments import compute_dtype
+from bevel.ops.arguments import compute_dtype, dtype_of
 from bevel.plain_calls import Understood, call_python, understand
 from bevel.saving import function_config, function_from
 
@@ -82,8 +82,8 @@ class PythonActivation(_Python):
         self.temperature = float(temperature)
         self._value = _elementwise("fn", fn)
         self._slope = None if derivative is None else _elementwise("derivative", derivative)
-        self.supports_jit = self._value.compiles and (self._slope is None or self._slope.compiles)
         self._functions = {"fn": self._value, "derivative": self._slope or self._how()}
+        self.supports_jit = self.compiles
 
     def _how(self) -> str:
         if self._value.compiles:
@@ -95,7 +95,7 @@ class PythonActivation(_Python):
 
     def call(self, inputs: Any) -> Any:
         x = K.convert_to_tensor(inputs)
-        dtype = _dtype(x)
+        dtype = dtype_of(x)
         if "float" not in dtype:
             raise BevelTypeError(f"`{self.name}` takes floats; got {dtype}.")
         wide = K.cast(x, compute_dtype(dtype))
@@ -110,14 +110,14 @@ class PythonActivation(_Python):
             arriving = args[0] if upstream is None else upstream
             if self._slope is not None:
                 return arriving * self._run(self._slope, x)
-            return arriving * call_python(self._estimated, _dtype(x), [x], [x.shape])[0]
+            return arriving * call_python(self._estimated, dtype_of(x), [x], [x.shape])[0]
 
         return self._run(self._value, x), gradient
 
     def _run(self, function: Understood, x: Any) -> Any:
         if function.compiles:
             return K.broadcast_to(K.cast(function(x), x.dtype), K.shape(x))
-        return call_python(lambda a: [function.on_arrays(a)], _dtype(x), [x], [x.shape])[0]
+        return call_python(lambda a: [function.on_arrays(a)], dtype_of(x), [x], [x.shape])[0]
 
     def _estimated(self, x: np.ndarray) -> list[np.ndarray]:
         """The mean slope of the function near each element."""
@@ -158,24 +158,24 @@ class PythonFunction(_Python):
                 f"`gradient` returns {len(self._trained)} result(s) for {len(names)} argument(s) "
                 "of `forward`; return a tuple with one for each, None where there is none."
             )
-        self.supports_jit = self._value.compiles and self._slopes.compiles
         self._functions = {"forward": self._value, "gradient": self._slopes}
+        self.supports_jit = self.compiles
 
     def call(self, *args: Any) -> Any:
         tensors = [K.convert_to_tensor(a) for a in args]
-        floats = [d for d in map(_dtype, tensors) if "float" in d]
+        floats = [d for d in map(dtype_of, tensors) if "float" in d]
         if len(tensors) != len(self._trained) or not floats:
             raise BevelTypeError(
                 f"`{self.name}` takes {len(self._trained)} array(s), one of floats among them; "
-                f"got {[f'{_dtype(t)} of shape {tuple(t.shape)}' for t in tensors]}."
+                f"got {[f'{dtype_of(t)} of shape {tuple(t.shape)}' for t in tensors]}."
             )
         dtype = keras.backend.result_type(*floats)
         wide = compute_dtype(dtype)
-        tensors = [K.cast(t, wide) if "float" in _dtype(t) else t for t in tensors]
+        tensors = [K.cast(t, wide) if "float" in dtype_of(t) else t for t in tensors]
         if not self._value.takes_arrays:
             tensors = _of_one_shape(tensors)
-        places = [n for n, t in enumerate(tensors) if self._trained[n] and "float" in _dtype(t)]
-        fixed = [K.stop_gradient(t) if "float" in _dtype(t) else t for t in tensors]
+        places = [n for n, t in enumerate(tensors) if self._trained[n] and "float" in dtype_of(t)]
+        fixed = [K.stop_gradient(t) if "float" in dtype_of(t) else t for t in tensors]
 
         @K.custom_gradient
         def computed(*trained: Any) -> tuple[Any, Callable[..., Any]]:
@@ -328,12 +328,8 @@ def _parameters(name: str, fn: Any) -> list[str]:
     return [p.name for p in parameters if p.kind in plain and p.default is p.empty]
 
 
-def _dtype(tensor: Any) -> str:
-    return keras.backend.standardize_dtype(tensor.dtype)
-
-
 def _float_of(tensors: Sequence[Any]) -> str:
-    return next(d for d in map(_dtype, tensors) if "float" in d)
+    return next(d for d in map(dtype_of, tensors) if "float" in d)
 
 
 def _of_one_shape(tensors: Sequence[Any]) -> list[Any]:
@@ -350,7 +346,7 @@ def _shape_of_result(function: Understood, tensors: Sequence[Any]) -> tuple[int 
     first, second = (
         function.on_arrays(
             *(
-                np.ones([free if n is None else n for n in shape], _dtype(t))
+                np.ones([free if n is None else n for n in shape], dtype_of(t))
                 for shape, t in zip(shapes, tensors, strict=True)
             )
         ).shape
