@@ -8,9 +8,11 @@ The rows are split as unevenly as each case says; each line is JSON.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -31,6 +33,8 @@ CASES = {
     "TopKCategoricalAccuracy": 30,
     "MeanSquaredError": 7,
 }
+MEMORY = {"F1Score": 0.5, "Precision": 0.9}
+STEPS = 2  # the second one remembers the first
 
 
 def rows(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -45,18 +49,21 @@ def rows(name: str) -> tuple[np.ndarray, np.ndarray]:
 def alone(name: str) -> tuple[float, np.ndarray]:
     labels, predictions = rows(name)
     p = tf.constant(predictions)
-    loss = MetricLoss(make(name))
-    with tf.GradientTape() as tape:
-        tape.watch(p)
-        value = loss(labels, p)
-    return float(value), tape.gradient(value, p).numpy()
+    loss = MetricLoss(make(name), memory=MEMORY.get(name, 0.0))
+    for _ in range(STEPS):
+        with tf.GradientTape() as tape:
+            tape.watch(p)
+            value = loss(labels, p)
+        slope = tape.gradient(value, p)
+    return float(value), slope.numpy()
 
 
 def together(strategy: tf.distribute.Strategy, name: str) -> None:
     labels, predictions = rows(name)
     cut = CASES[name]
     with strategy.scope():
-        loss = MetricLoss(make(name))
+        loss = MetricLoss(make(name), memory=MEMORY.get(name, 0.0))
+        loss(labels[:1], predictions[:1])
 
     def shard(array: np.ndarray) -> tf.distribute.DistributedValues:
         parts = tf.constant(array[:cut]), tf.constant(array[cut:])
@@ -68,12 +75,11 @@ def together(strategy: tf.distribute.Strategy, name: str) -> None:
         with tf.GradientTape() as tape:
             tape.watch(p)
             value = loss(y, p)
-            scaled = value / strategy.num_replicas_in_sync  # as a training loop does
-        return value, tape.gradient(scaled, p)
+        return value, tape.gradient(value, p)
 
-    value, slope = tf.function(lambda y, p: strategy.run(step, args=(y, p)))(
-        shard(labels), shard(predictions)
-    )
+    run = tf.function(lambda y, p: strategy.run(step, args=(y, p)))
+    for _ in range(STEPS):
+        value, slope = run(shard(labels), shard(predictions))
     expected, whole = alone(name)
     found = [s.numpy() for s in strategy.experimental_local_results(slope)]
     first = worker * cut
@@ -82,9 +88,30 @@ def together(strategy: tf.distribute.Strategy, name: str) -> None:
     print(json.dumps({
         "name": name,
         "value": [float(v) for v in strategy.experimental_local_results(value)],
-        "expected": expected,
+        "expected": expected / strategy.num_replicas_in_sync,
         "gap": float(gap),
     }))  # fmt: skip
+
+
+def fitted(scope: contextlib.AbstractContextManager) -> list[np.ndarray]:
+    """The weights after a few steps of plain gradient descent by `model.fit`."""
+    labels, _ = rows("F1Score")
+    inputs = np.random.default_rng(0).normal(size=(len(labels), 4)).astype("float32")
+    with scope:
+        layer = keras.layers.Dense(
+            labels.shape[1], "softmax", kernel_initializer=keras.initializers.GlorotUniform(seed=0)
+        )
+        model = keras.Sequential([keras.Input((4,)), layer])
+        loss = MetricLoss(make("F1Score"), memory=0.5)
+        model.compile(keras.optimizers.SGD(0.5), loss)
+    model.fit(inputs, labels, batch_size=20, epochs=2, shuffle=False, verbose=0)
+    return model.get_weights()
+
+
+def fit(strategy: tf.distribute.Strategy) -> None:
+    pairs = zip(fitted(strategy.scope()), fitted(contextlib.nullcontext()), strict=True)
+    gaps = [float(np.abs(a - b).max()) for a, b in pairs]
+    print(json.dumps({"name": "fit", "value": [0.0], "expected": 0.0, "gap": max(gaps)}))
 
 
 worker = 0
@@ -95,6 +122,7 @@ if __name__ == "__main__":
             cpu, [tf.config.LogicalDeviceConfiguration()] * 2
         )
         chosen = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        fit(chosen)
     else:
         chosen = tf.distribute.MultiWorkerMirroredStrategy()
         worker = chosen.cluster_resolver.task_id

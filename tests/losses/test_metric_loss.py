@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from bevel import frontends
 from bevel.errors import BevelTypeError, BevelValueError
 from bevel.losses import MetricLoss
 from bevel.losses.conventions import CONVENTIONS
@@ -242,12 +245,42 @@ def hits(y_true, y_pred):
     return tf.reduce_mean(tf.cast((y_pred > 0.5) == (y_true > 0.5), "float32"))
 
 
-def test_memory_adds_what_earlier_batches_left():
+def trained_on(loss, y, p):
+    """The loss of a batch whose gradient is taken."""
+    p = tf.constant(p)
+    with tf.GradientTape() as tape:
+        tape.watch(p)
+        value = loss(y, p)
+    assert np.any(tape.gradient(value, p))
+    return float(value)
+
+
+@pytest.mark.parametrize("compiled", [False, True, "xla", "inside"])
+def test_memory_adds_what_earlier_batches_left(compiled):
     y, p = inputs("Precision")
     loss = MetricLoss(make("Precision"), memory=0.5)
-    first = float(loss(y[:32], p[:32]))
+
+    if compiled == "inside":  # the tape is outside of the compiled function
+        inner = tf.function(lambda y, p: loss(y, p), autograph=False)
+        step = partial(trained_on, inner)
+    elif compiled:
+
+        @tf.function(autograph=False, jit_compile=compiled == "xla")
+        def compiled_step(y, p):
+            with tf.GradientTape() as tape:
+                tape.watch(p)
+                value = loss(y, p)
+            return value, tape.gradient(value, p)
+
+        def step(y, p):
+            return float(compiled_step(tf.constant(y), tf.constant(p))[0])
+    else:
+        step = partial(trained_on, loss)
+    loss(y[:1], p[:1])  # what is not trained on is not remembered
+    first = step(y[:32], p[:32])
     assert first == pytest.approx(float(MetricLoss(make("Precision"))(y[:32], p[:32])))
-    second = float(loss(y[32:], p[32:]))
+    loss(y[:5], p[:5])
+    second = step(y[32:], p[32:])
     loss.reset()
     assert float(loss(y[:32], p[:32])) == pytest.approx(first)
     # by hand: the state of the second batch and half of that of the first
@@ -264,6 +297,13 @@ def test_memory_without_a_state_that_adds_up_is_refused():
     assert float(MetricLoss(Largest(), maximize=True)(LABELS, CHANCES)) == pytest.approx(-0.9)
     with pytest.raises(BevelValueError, match="does not add up"):
         MetricLoss(Largest(), maximize=True, memory=0.5)(LABELS, CHANCES)
+
+
+def test_replicas_cannot_make_the_memory_in_a_compiled_step(monkeypatch):
+    loss = MetricLoss(make("Precision"), memory=0.5)
+    monkeypatch.setattr(frontends.executor(), "replicas", lambda: 2)
+    with pytest.raises(BevelValueError, match=r"call the loss once .* strategy\.scope"):
+        tf.function(lambda y, p: loss(y, p), autograph=False)(LABELS, CHANCES)
 
 
 # In a training loop.
@@ -293,6 +333,10 @@ def test_a_model_is_fitted_with_a_ragged_last_batch(settings):
     model = small_model(loss=loss, metrics=["binary_accuracy"], **settings)
     epochs = 3 if "run_eagerly" in settings else 15
     history = model.fit(x, y, batch_size=32, epochs=epochs, verbose=0).history
+    remembered = [v.numpy() for v in loss._earlier]
+    assert sum(remembered).any()
+    model.evaluate(x[:50], y[:50], batch_size=25, verbose=0)
+    np.testing.assert_array_equal(remembered, [v.numpy() for v in loss._earlier])
     assert history["binary_accuracy"][-1] > history["binary_accuracy"][0]
     assert np.isfinite(history["loss"]).all()
 

@@ -333,6 +333,26 @@ def all_sum(value: Any) -> Any:
     return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
 
 
+def assigned_by_gradient(variables: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+    """The values as they are; a gradient on its way back through them assigns Keras variables.
+
+    The gradient waits for it, since nothing else would keep a compiled backward pass from leaving
+    the assignment out.
+    """
+
+    @tf.custom_gradient
+    def passed(*tensors: Any) -> Any:
+        def gradient(*flowing: Any) -> list[Any]:
+            pairs = zip(variables, tensors, strict=True)
+            done = [v.value.assign(t, read_value=False) for v, t in pairs]
+            with tf.control_dependencies([op for op in done if op is not None]):
+                return [tf.identity(g) for g in flowing]
+
+        return [tf.identity(t) for t in tensors], gradient
+
+    return list(passed(*values))
+
+
 def in_xla() -> bool:
     """Whether a graph is being built that XLA will compile."""
     return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())

@@ -46,7 +46,8 @@ class MetricLoss(keras.losses.Loss):
         kernel: See `bevel.relax`.
         forward: `soft`, or `hard` for the metric's exact value with the surrogate's gradient.
         memory: From 0 to below 1: how much of the earlier batches' state is kept. With 0 the loss
-            is the batch's metric, which differs from the whole data's where batches are small.
+            is the batch's metric, which differs from the whole data's where batches are small. A
+            batch is remembered once the gradient is taken, so validation leaves no trace.
         from_logits: False, or the function that turns logits into what the metric takes: `sigmoid`,
             `softmax`, or True for softmax over several columns and else sigmoid.
         reduction: For a metric with several results, such as one F1 score for each class:
@@ -151,7 +152,10 @@ class MetricLoss(keras.losses.Loss):
         self._temperature.assign(value)
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """The loss of one batch, a scalar (or one for each result with `reduction=None`)."""
+        """The loss of one batch, a scalar (or one for each result with `reduction=None`).
+
+        Under `tf.distribute` every replica gives its share, 1/n of the loss of the global batch.
+        """
         mask = getattr(y_pred, "_keras_mask", None)
         y_pred = K.cast(floating(y_pred), self.dtype)
         y_true = K.convert_to_tensor(y_true)
@@ -167,7 +171,8 @@ class MetricLoss(keras.losses.Loss):
             value = self._value_of_function(y_true, y_pred, weights)
         else:
             value = self._value_of_metric(self._stateless, y_true, y_pred, weights)
-        loss = self._reduced(value)
+        # each replica gives its share, as Keras's own losses do, so that their sum is the loss
+        loss = self._reduced(value) / frontends.executor().replicas()
         if invalid is not None:
             loss = K.where(invalid, K.full_like(loss, float("nan")), loss)
         return loss
@@ -245,24 +250,39 @@ class MetricLoss(keras.losses.Loss):
                 for new, s in zip(state, initial, strict=True)
             ]
         if self.memory:
-            state = self._remembered(state, initial)
+            state = self._remembered(stateless, state, initial)
         with executor.as_one_replica():
             return self._result(state)
 
-    def _remembered(self, state: list[Any], initial: list[Any]) -> list[Any]:
-        """The state with a share of the earlier one, which from now on is this."""
+    def _remembered(self, stateless: Stateless, state: list[Any], initial: list[Any]) -> list[Any]:
+        """The state with a share of the earlier one; once its gradient is taken, that is this one.
+
+        A step that trains takes a gradient, validation does not: it leaves no trace.
+        """
         if self._earlier is None:
+            executor = frontends.executor()
+            if executor.replicas() > 1 and executor.in_graph():
+                raise BevelValueError(
+                    f"the variables that `{self.name}` remembers in cannot be made by replicas in "
+                    "a compiled step; call the loss once on a few rows within strategy.scope(), "
+                    "before the first step (model.fit does so by itself)."
+                )
             self._earlier = [
-                keras.Variable(K.cast(s, n.dtype), trainable=False, name="earlier")
-                for s, n in zip(initial, state, strict=True)
+                keras.Variable(
+                    # a function: within Keras's symbolic build a variable is filled afterwards
+                    lambda shape, dtype, start=start: K.convert_to_tensor(start, dtype=dtype),
+                    shape=start.shape,
+                    dtype=keras.backend.standardize_dtype(new.dtype),
+                    trainable=False,
+                    name="earlier",
+                )
+                for start, new in zip(stateless.initial, state, strict=True)
             ]
         total = [
             new + self.memory * (K.stop_gradient(K.convert_to_tensor(old)) - K.cast(s, new.dtype))
             for new, old, s in zip(state, self._earlier, initial, strict=True)
         ]
-        for variable, new in zip(self._earlier, total, strict=True):
-            variable.assign(K.stop_gradient(new))
-        return total
+        return frontends.executor().assigned_by_gradient(self._earlier, total)
 
     def _reduced(self, value: Any) -> Any:
         sign = -1.0 if self.maximize else 1.0
