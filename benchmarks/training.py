@@ -63,6 +63,13 @@ class Goal:
     memory: float = 0.9
 
 
+def found_in_top_tenth(y_true: Any, y_pred: Any) -> Any:
+    """The share of all positives among the tenth of the rows with the highest scores."""
+    y_true, y_pred = tf.reshape(y_true, [-1]), tf.reshape(y_pred, [-1])
+    _, best = tf.math.top_k(y_pred, k=tf.size(y_pred) // 10)
+    return tf.reduce_sum(tf.gather(y_true, best)) / tf.maximum(tf.reduce_sum(y_true), 1.0)
+
+
 def f2_tversky(**settings: Any) -> keras.losses.Loss:
     """F2 as a Tversky index: a miss weighs four times what a false alarm does."""
     return keras.losses.Tversky(alpha=0.2, beta=0.8, **settings)
@@ -76,6 +83,7 @@ BINARY = {
     "PrecisionAtRecall(0.8)": Goal(lambda: M.PrecisionAtRecall(0.8), decides=False),
     "SensitivityAtSpecificity(0.9)": Goal(lambda: M.SensitivityAtSpecificity(0.9), decides=False),
     "profit": Goal(lambda: profit, memory=0.0),
+    "found in top tenth": Goal(lambda: found_in_top_tenth, decides=False, memory=0.0),
 }
 SEVERAL = {
     "F1Score(macro)": Goal(lambda: M.F1Score(average="macro"), rival=keras.losses.Dice),

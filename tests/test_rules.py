@@ -113,6 +113,8 @@ HARD_LIMITS = {
     "argsort": lambda y, p: tf.argsort(p),
     "ranks": lambda y, p: tf.argsort(tf.argsort(p)),
     "top-k": lambda y, p: tf.math.top_k(p, 2).indices,
+    "top-share": lambda y, p: tf.math.top_k(p, tf.size(p) // 3).indices,
+    "top-places": lambda y, p: tf.math.top_k(tf.argsort(p), tf.size(p) // 3).indices,
     "masked-sum": lambda y, p: tf.reduce_sum(tf.boolean_mask(2.0 * y + 1.0, p > 0.5)),
     "masked-mean": lambda y, p: tf.reduce_mean(y[p > 0.5] * 3.0 - p[p > 0.5]),
     "masked-rows": lambda y, p: tf.reduce_mean(
@@ -485,3 +487,25 @@ def test_a_hard_choice_keeps_a_position(is_first):
     kept = mask.numpy() if is_first else ~mask.numpy()
     expected = np.where(kept[:, None], soft, np.eye(3, dtype="float32")[1])
     np.testing.assert_allclose(relax(table)(ROWS, SHARES), expected, rtol=1e-6)
+
+
+def test_top_k_of_a_share_of_a_batch_of_unknown_size():
+    def found(y_true, y_pred):
+        _, best = tf.math.top_k(y_pred, tf.size(y_pred) // 3)
+        return tf.reduce_sum(tf.gather(y_true, best))
+
+    relaxed = relax(found, temperature=1e-3)
+
+    @tf.function(input_signature=[tf.TensorSpec([None])] * 2, autograph=False)
+    def compiled(y_true, y_pred):
+        with tf.GradientTape() as tape:
+            tape.watch(y_pred)
+            value = relaxed(y_true, y_pred)
+        return value, tape.gradient(value, y_pred)
+
+    for size in (6, 9):
+        y_true, y_pred = np.random.default_rng(size).random((2, size), dtype="float32")
+        value, gradient = compiled(y_true, y_pred)
+        assert float(value) == pytest.approx(float(found(y_true, y_pred)), abs=0.02)
+        assert np.all(np.isfinite(gradient))
+        assert np.any(gradient)
