@@ -506,6 +506,6 @@ def test_top_k_of_a_share_of_a_batch_of_unknown_size():
     for size in (6, 9):
         y_true, y_pred = np.random.default_rng(size).random((2, size), dtype="float32")
         value, gradient = compiled(y_true, y_pred)
-        assert float(value) == pytest.approx(float(found(y_true, y_pred)), abs=0.02)
+        assert float(value) == pytest.approx(float(found(y_true, y_pred)), abs=0.05)
         assert np.all(np.isfinite(gradient))
         assert np.any(gradient)
