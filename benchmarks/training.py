@@ -5,13 +5,15 @@ the figures in `benchmarks/results/training.json` and writes `docs/training.md`;
 writes the page again. It needs `pip install ".[benchmark]"`.
 
 Every method trains the same network from the same weights on the same batches for as many epochs,
-and picks its epoch on validation rows by the hard metric. The relaxed metric, and Dice or Tversky,
-go on from what cross-entropy reached in half of the epochs.
+by Adam whose rate rises over the first tenth of a run and falls as a cosine, and picks its epoch on
+validation rows by the hard metric. The relaxed metric, and Dice or Tversky, go on from what
+cross-entropy reached in half of the epochs.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -90,8 +92,11 @@ SEVERAL = {
     "OneHotMeanIoU": Goal(lambda: M.OneHotMeanIoU(3), rival=keras.losses.Dice),
     "CategoricalAccuracy": Goal(M.CategoricalAccuracy),
 }
-MASKS = {"BinaryIoU": Goal(lambda: M.BinaryIoU([1], threshold=0.5), rival=keras.losses.Dice)}
-PARTS = {"OneHotMeanIoU": SEVERAL["OneHotMeanIoU"]}
+# A batch of images has pixels enough to stand for all of them: no memory.
+MASKS = {
+    "BinaryIoU": Goal(lambda: M.BinaryIoU([1], threshold=0.5), rival=keras.losses.Dice, memory=0.0)
+}
+PARTS = {"OneHotMeanIoU": Goal(lambda: M.OneHotMeanIoU(3), rival=keras.losses.Dice, memory=0.0)}
 GOALS = {
     **dict.fromkeys(("diabetes", "yeast4", "winequality-red-4", "page-blocks0"), BINARY),
     "contraceptive": SEVERAL,
@@ -182,14 +187,21 @@ class Watch(keras.callbacks.Callback):
 class Fitter:
     """One network with one loss; it is compiled once and trained from any weights."""
 
-    def __init__(self, model: keras.Model, loss: Any, batch: int) -> None:
-        self.model, self.loss, self.batch = keras.models.clone_model(model), loss, batch
-        self.model.compile(keras.optimizers.Adam(RATE), loss)
+    def __init__(self, model: keras.Model, loss: Any, epochs: int, rows: int, batch: int) -> None:
+        self.model, self.loss = model, loss
+        self.epochs, self.batch = epochs, batch
+        steps = epochs * math.ceil(rows / batch)
+        # Adam's first steps are as long as its rate, wherever it starts: without a slow start it
+        # would leave a good place that it is to go on from
+        rate = keras.optimizers.schedules.CosineDecay(
+            0.0, steps - steps // 10, warmup_target=RATE, warmup_steps=steps // 10
+        )
+        self.model.compile(keras.optimizers.Adam(rate), loss)
         self.model.optimizer.build(self.model.trainable_variables)
         self._fresh = [v.numpy() for v in self.model.optimizer.variables]
 
     def fit(
-        self, weights: list[np.ndarray], parts: tuple[Part, Part, Part], epochs: int, seed: int
+        self, weights: list[np.ndarray], parts: tuple[Part, Part, Part], seed: int
     ) -> tuple[Logits, Logits]:
         """Logits to choose and to report on after each epoch, each of shape (epochs, n, ...)."""
         self.model.set_weights(weights)
@@ -201,7 +213,7 @@ class Fitter:
         (inputs, numbers), (choose, _), (report, _) = parts
         watch = Watch(choose, report)
         targets = labels(numbers, self.model.output_shape[-1])
-        self.model.fit(inputs, targets, self.batch, epochs, verbose=0, callbacks=[watch])
+        self.model.fit(inputs, targets, self.batch, self.epochs, verbose=0, callbacks=[watch])
         return np.stack(watch.seen[0]), np.stack(watch.seen[1])
 
 
@@ -246,32 +258,37 @@ class Study:
     """All methods on one data set, for the metrics that are its goals."""
 
     def __init__(self, name: str, epochs: int, goals: dict[str, Goal]) -> None:
-        self.examples, self.epochs, self.goals = SETS[name](), epochs, goals
+        self.examples, self.goals = SETS[name](), goals
         self.rows = {key: Row(key, name) for key in goals}
         self._judges = {key: Judge(goal) for key, goal in goals.items()}
-        model, batch = network(self.examples), 4 if self.examples.are_images else 128
         counts = np.bincount(self.examples.numbers.reshape(-1))
         balance = (counts.sum() / (len(counts) * counts)).astype("float32")
-        self._plain = Fitter(model, cross_entropy, batch)
-        self._balanced = Fitter(model, weighted(balance), batch)
+        self._half = self._fitter(cross_entropy, epochs // 2)
+        self._plain = self._fitter(cross_entropy, epochs)
+        self._balanced = self._fitter(weighted(balance), epochs)
         self._going_on: dict[tuple[str, str], Fitter] = {}
         for key, goal in goals.items():
+            later = epochs - epochs // 2
             if goal.rival:
                 loss = smooth(goal.rival, self.examples.numbers.ndim + 1)
-                self._going_on[key, "rival"] = Fitter(model, loss, batch)
+                self._going_on[key, "rival"] = self._fitter(loss, later)
             own = MetricLoss(goal.make(), maximize=True, from_logits=True, memory=goal.memory)
-            self._going_on[key, "relaxed"] = Fitter(model, own, batch)
+            self._going_on[key, "relaxed"] = self._fitter(own, later)
+
+    def _fitter(self, loss: Any, epochs: int) -> Fitter:
+        rows, batch = len(self.examples.numbers) // 2, 2 if self.examples.are_images else 128
+        return Fitter(network(self.examples), loss, epochs, rows, batch)
 
     def run(self, seed: int) -> None:
         """Trains by every method, and adds a value for each to the rows."""
-        parts, first = split(self.examples, seed), self.epochs // 2
+        parts = split(self.examples, seed)
         numbers = parts[1][1], parts[2][1]
         keras.utils.set_random_seed(seed)
         start = network(self.examples).get_weights()
-        half = self._plain.fit(start, parts, first, seed)
-        midway = self._plain.model.get_weights()
-        entropy = self._plain.fit(start, parts, self.epochs, seed)
-        even = self._balanced.fit(start, parts, self.epochs, seed)
+        half = self._half.fit(start, parts, seed)
+        midway = self._half.model.get_weights()
+        entropy = self._plain.fit(start, parts, seed)
+        even = self._balanced.fit(start, parts, seed)
         y_true = labels(numbers[0], columns(self.examples))
         epoch = int(np.argmin([float(cross_entropy(y_true, z)) for z in entropy[0]]))
         for key, goal in self.goals.items():
@@ -283,7 +300,7 @@ class Study:
                     key, "tuned", judge.tuned(numbers, (entropy[0][epoch], entropy[1][epoch]))
                 )
         for (key, method), fitter in self._going_on.items():
-            later = fitter.fit(midway, parts, self.epochs - first, seed)
+            later = fitter.fit(midway, parts, seed)
             runs = np.concatenate([half[0], later[0]]), np.concatenate([half[1], later[1]])
             self._add(key, method, self._judges[key].best(numbers, runs))
 

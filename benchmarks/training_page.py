@@ -20,13 +20,15 @@ HEAD = """\
 # Does training on the metric pay?
 
 Written by `python benchmarks/training.py`: small Keras models on real data, {seeds} splits and
-first weights each, {epochs} epochs of Adam for every method. What is shown is the hard metric on
-rows that took no part in training or choosing, mean over the seeds.
+first weights each, {epochs} epochs for every method, of Adam with a slow start and a cosine decay.
+What is shown is the hard metric on rows that took no part in training or choosing, mean over the
+seeds.
 
 - *CE*: cross-entropy, decided at 0.5 (or by the largest). *weighted CE*: the same, every class with
   the same weight. *tuned CE*: cross-entropy, its decision tuned for the metric on validation rows;
   empty where the metric makes no decision. *Dice, Tversky*: Keras's smooth loss for the metric.
-- *relaxed*: `MetricLoss` of the metric, default settings, memory 0.9 where it has a state.
+- *relaxed*: `MetricLoss` of the metric, default settings, memory 0.9 where it has a state (none
+  for images, whose batches have pixels enough).
 - Every method picks its epoch on the validation rows by the hard metric (*tuned CE* by
   cross-entropy, before it tunes). Dice, Tversky and relaxed go on from what cross-entropy reached
   in half of the epochs.
