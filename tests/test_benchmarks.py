@@ -239,12 +239,27 @@ def test_a_table_is_read_from_a_wheel(load, monkeypatch, tmp_path):
     assert (examples.name, examples.classes, examples.are_images) == ("made", 2, False)
     assert examples.inputs.shape == (64, 2)
     assert examples.numbers.sum() == 16
-    parts = data.split(examples, seed=0)
-    assert [len(numbers) for _, numbers in parts] == [32, 16, 16]
-    assert [int(numbers.sum()) for _, numbers in parts] == [8, 4, 4]
-    np.testing.assert_allclose(parts[0][0].mean(0), 0.0, atol=1e-6)
-    rows = np.concatenate([inputs[:, 0] for inputs, _ in parts])
-    assert len(np.unique(rows.round(4))) == 64
+    rows = data.split(examples, seed=0)
+    parts = rows.train, rows.validation, rows.test
+    assert [len(part.labels) for part in parts] == [32, 16, 16]
+    assert [int(part.labels.sum()) for part in parts] == [8, 4, 4]
+    np.testing.assert_allclose(rows.train.features.mean(0), 0.0, atol=1e-6)
+    drawn = np.concatenate([part.features[:, 0] for part in parts])
+    assert len(np.unique(drawn.round(4))) == 64
+
+
+def test_images_are_divided_whole_and_standardised_together(load):
+    data = load("real_data")
+    images = np.random.default_rng(0).normal(3.0, 5.0, (12, 8, 8, 1)).astype("float32")
+    numbers = (images[..., 0] > 3.0).astype("int64")
+    rows = data.split(data.Examples("made", images, numbers, 2), seed=0)
+    parts = rows.train, rows.validation, rows.test
+    assert [part.features.shape for part in parts] == [(n, 8, 8, 1) for n in (6, 3, 3)]
+    assert rows.train.features.mean() == pytest.approx(0.0, abs=1e-6)
+    assert rows.train.features.std() == pytest.approx(1.0, rel=1e-6)
+    for part in parts:  # a pixel keeps its class
+        order = np.argsort(part.features.ravel())
+        assert np.all(np.diff(part.labels.ravel()[order]) >= 0)
 
 
 def test_patches_tile_an_image(load):

@@ -133,8 +133,6 @@ def split(data: Data, seed: int) -> Split:
         >>> len(parts.train.labels), len(parts.validation.labels), len(parts.test.labels)
         (221, 110, 111)
     """
-    from sklearn.model_selection import train_test_split
-
     counts = Counter(data.labels.tolist())
     for number, name in enumerate(data.classes):
         if counts[number] < _FEWEST_ROWS:
@@ -143,20 +141,36 @@ def split(data: Data, seed: int) -> Split:
                 "more, so that each part of the split holds some.",
                 help="collect more rows, or merge rare classes",
             )
-    rows = np.arange(len(data.labels))
-    fit, rest = train_test_split(
-        rows, train_size=len(rows) // 2, stratify=data.labels, random_state=seed
-    )
-    choose, report = train_test_split(
-        rest, train_size=len(rest) // 2, stratify=data.labels[rest], random_state=seed
-    )
-    centre = data.features[fit].mean(axis=0, dtype="float64")
-    spread = data.features[fit].std(axis=0, dtype="float64")
+    return divide(data.features, data.labels, seed, by_class=True)
+
+
+def divide(features: np.ndarray, labels: np.ndarray, seed: int, *, by_class: bool) -> Split:
+    """Divide rows or images 2 : 1 : 1, features standardised by what is trained on.
+
+    Args:
+        features: Shape (n, ..., d); each of the d has its own mean and deviation.
+        labels: Class numbers, shape (n,), or (n, ...) for a class at each place of an image.
+        seed: Of the draw.
+        by_class: Whether to draw the same share of each class; for labels of shape (n,).
+    """
+    from sklearn.model_selection import train_test_split
+
+    def halves(places: np.ndarray) -> list[np.ndarray]:
+        classes = labels[places] if by_class else None
+        return train_test_split(
+            places, train_size=len(places) // 2, stratify=classes, random_state=seed
+        )
+
+    fit, rest = halves(np.arange(len(labels)))
+    choose, report = halves(rest)
+    axes = tuple(range(features.ndim - 1))
+    centre = features[fit].mean(axis=axes, dtype="float64")
+    spread = features[fit].std(axis=axes, dtype="float64")
     spread[spread == 0] = 1.0
 
     def part(chosen: np.ndarray) -> Part:
-        scaled = (data.features[chosen] - centre) / spread
-        return Part(scaled.astype("float32"), data.labels[chosen])
+        scaled = (features[chosen] - centre) / spread
+        return Part(scaled.astype("float32"), labels[chosen])
 
     return Split(part(fit), part(choose), part(report))
 

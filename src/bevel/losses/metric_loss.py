@@ -260,29 +260,33 @@ class MetricLoss(keras.losses.Loss):
         A step that trains takes a gradient, validation does not: it leaves no trace.
         """
         if self._earlier is None:
-            executor = frontends.executor()
-            if executor.replicas() > 1 and executor.in_graph():
-                raise BevelValueError(
-                    f"the variables that `{self.name}` remembers in cannot be made by replicas in "
-                    "a compiled step; call the loss once on a few rows within strategy.scope(), "
-                    "before the first step (model.fit does so by itself)."
-                )
-            self._earlier = [
-                keras.Variable(
-                    # a function: within Keras's symbolic build a variable is filled afterwards
-                    lambda shape, dtype, start=start: K.convert_to_tensor(start, dtype=dtype),
-                    shape=start.shape,
-                    dtype=keras.backend.standardize_dtype(new.dtype),
-                    trainable=False,
-                    name="earlier",
-                )
-                for start, new in zip(stateless.initial, state, strict=True)
-            ]
+            self._earlier = self._new_memory(stateless, state)
         total = [
             new + self.memory * (K.stop_gradient(K.convert_to_tensor(old)) - K.cast(s, new.dtype))
             for new, old, s in zip(state, self._earlier, initial, strict=True)
         ]
         return frontends.executor().assigned_by_gradient(self._earlier, total)
+
+    def _new_memory(self, stateless: Stateless, state: list[Any]) -> list[Any]:
+        """A variable for each part of the state, as it is before any batch."""
+        executor = frontends.executor()
+        if executor.replicas() > 1 and executor.in_graph():
+            raise BevelValueError(
+                f"the variables that `{self.name}` remembers in cannot be made by replicas in "
+                "a compiled step; call the loss once on a few rows within strategy.scope(), "
+                "before the first step (model.fit does so by itself)."
+            )
+        return [
+            keras.Variable(
+                # a function: within Keras's symbolic build a variable is filled afterwards
+                lambda shape, dtype, start=start: K.convert_to_tensor(start, dtype=dtype),
+                shape=start.shape,
+                dtype=keras.backend.standardize_dtype(new.dtype),
+                trainable=False,
+                name="earlier",
+            )
+            for start, new in zip(stateless.initial, state, strict=True)
+        ]
 
     def _reduced(self, value: Any) -> Any:
         sign = -1.0 if self.maximize else 1.0
