@@ -200,3 +200,8 @@ def test_integers_are_no_probabilities_in_pairs(op) -> None:
 def test_the_gradient_of_a_single_element() -> None:
     assert gradient(ops.all, tensor([0.0], "float32")).tolist() == [1.0]
     assert gradient(ops.any, tensor([1.0], "float32")).tolist() == [1.0]
+
+
+def test_any_of_a_chance_that_rounding_made_larger_than_one():
+    above = np.nextafter(np.float32(1), np.float32(2))
+    assert float(ops.any(np.float32([above, 0.5]))) == pytest.approx(1)

@@ -106,6 +106,8 @@ HARD_LIMITS = {
     "rounded-order": lambda y, p: tf.floor(7 * p - 3) >= 1.0,
     "count-order": lambda y, p: tf.reduce_sum(tf.cast(p > 0.5, "int32")) >= 3,
     "count-equal": lambda y, p: tf.equal(tf.reduce_sum(tf.cast(p > 0.5, "int32")), 3),
+    "count-quotient": lambda y, p: tf.reduce_sum(tf.cast(p > 0.5, "int32")) // 3,
+    "count-remainder": lambda y, p: tf.reduce_sum(tf.cast(p > 0.5, "int32")) % 3,
     "to-bool": lambda y, p: tf.cast(tf.cast(p > 0.5, "int32"), "bool"),
     "nested-where": lambda y, p: tf.where(p < 0.3, 0.0, tf.where(p > 0.65, 1.0, 0.5)) ** 2,
     "row-where": lambda y, p: tf.where((p > 0.5)[:, None], tf.ones((6, 2)), tf.zeros((6, 2))),
@@ -117,6 +119,22 @@ HARD_LIMITS = {
     "top-places": lambda y, p: tf.math.top_k(tf.argsort(p), tf.size(p) // 3).indices,
     "masked-sum": lambda y, p: tf.reduce_sum(tf.boolean_mask(2.0 * y + 1.0, p > 0.5)),
     "masked-mean": lambda y, p: tf.reduce_mean(y[p > 0.5] * 3.0 - p[p > 0.5]),
+    "masked-by-index": lambda y, p: tf.reduce_sum(
+        tf.boolean_mask(2.0 * y[:2] + 1.0, tf.argmax(tf.reshape(p, (2, 3)), 1) > 1)
+    ),
+    "index-against-many": lambda y, p: tf.reverse(
+        tf.minimum(tf.argmax(p), tf.constant([0, 2, 5], "int64")), [0]
+    ),
+    "bits-of-a-cast": lambda y, p: tf.where(
+        tf.bitcast(tf.cast(tf.sign(p - 0.5), "float64"), "int64") == 0, 1.0, p
+    ),
+    "norm-in-float64": lambda y, p: tf.cast(tf.norm(tf.cast(p, "float64")), "bool"),
+    "branch-with-a-declared-gradient": lambda y, p: tf.cond(
+        y[0] > 0.5, lambda: 2.0 * p, lambda: p + tf.stop_gradient(tf.round(p) * p)
+    ),
+    "order-of-guarded": lambda y, p: (
+        tf.where(p > 0.5, tf.sqrt(p - 0.5), 0.1) > tf.where(p > 0.5, 0.2, tf.sqrt(0.5 - p))
+    ),
     "masked-rows": lambda y, p: tf.reduce_mean(
         tf.boolean_mask(tf.reshape(y + p, (3, 2)), p[:3] > 0.3), axis=0
     ),

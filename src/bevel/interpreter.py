@@ -24,7 +24,7 @@ from bevel.rules.index import positions
 from bevel.rules.lifting import DISCRETE, is_elementwise, lift
 from bevel.rules.logic import as_prob, blend
 from bevel.rules.selection import on_rows
-from bevel.rules.singular import guarded, may_overflow
+from bevel.rules.singular import expectations
 from bevel.rules.structural import move
 from bevel.soft import Mixture, Prob, Real, Rounded, Selected, Soft, Stacked, combine, value_of
 from bevel.vocabulary import CUTS, ENTRIES, TRANSPARENT
@@ -169,6 +169,7 @@ class Interpreter:
         return Context(
             self.temperature,
             self.kernel,
+            self.chooses,
             lambda n, a: self.apply(n, a, None),
             self.executor.all_sum if self.executor.replicas() > 1 else None,
             self.executor.static_value,
@@ -186,12 +187,7 @@ class Interpreter:
         ]
 
     def _on_expectations(self, node: Node, args: Sequence[Any]) -> list[Any]:
-        operands = [value_of(a) for a in args]
-        if self.chooses and may_overflow(node):
-            operands = [
-                guarded(t) if isinstance(a, Soft) else t
-                for t, a in zip(operands, args, strict=True)
-            ]
+        operands = expectations(self._context(), node, args)
         results = self.executor.run_node(node, operands)
         return [Real(t, v.dtype) for t, v in zip(results, node.outputs, strict=True)]
 
@@ -258,6 +254,9 @@ class Interpreter:
         """The branch that a hard condition or index picks, run on soft values."""
         soft = [isinstance(a, Soft) for a in rest]
         _settle(rest)
+        for n, is_soft in enumerate(soft):
+            if is_soft:
+                inner(n)  # known from here on, in both branches
         active = [any(b) for b in zip(*(varying(p, soft) for p in node.programs), strict=True)]
 
         def branch(program: Program, operands: Sequence[Any]) -> list[Any]:

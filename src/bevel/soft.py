@@ -16,6 +16,7 @@ Elementwise operations act on each possible value; sums and everything else take
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -271,7 +272,8 @@ def expectation(atoms: Sequence[tuple[Any, Any]]) -> Any:
     likeliest.
 
     A branch that is not taken may be infinite or NaN; it is replaced by the likeliest value, so
-    that it reaches neither the result nor a gradient.
+    that it reaches neither the result nor a gradient. Where the likeliest one is not finite, it is
+    the result, without a gradient.
     """
     weights = [w for w, _ in atoms]
     values = [as_float(v, w) for w, v in atoms]
@@ -280,10 +282,12 @@ def expectation(atoms: Sequence[tuple[Any, Any]]) -> Any:
         tied = K.logical_and(weight == best, K.logical_not(K.isfinite(likeliest)))
         likeliest = K.where(K.logical_or(weight > best, tied), value, likeliest)
         best = K.maximum(best, weight)
+    is_finite = K.isfinite(likeliest)
+    stand_in = K.where(is_finite, likeliest, K.zeros_like(likeliest))
     total = 0.0
     for weight, value in zip(weights, values, strict=True):
-        total = total + weight * K.where(K.isfinite(value), value, likeliest)
-    return total
+        total = total + weight * K.where(K.isfinite(value), value, stand_in)
+    return K.where(is_finite, total, likeliest)
 
 
 def combine(results: Sequence[tuple[Any, Any]], dtype: str, mean: Any = None) -> Soft:
@@ -295,7 +299,10 @@ def combine(results: Sequence[tuple[Any, Any]], dtype: str, mean: Any = None) ->
         mean: Gives the expectation, where there is a better way than to sum over the values.
     """
     if dtype == "bool":
-        return Prob(sum(w * chance(r, like=w) for w, r in results))
+        chances = [(w, chance(r, like=w)) for w, r in results]
+        if any(isinstance(r, Soft) for _, r in results):  # of a NaN, unlike a hard truth
+            return Prob(expectation(chances))
+        return Prob(sum(w * p for w, p in chances))
     mean = mean or (lambda: expectation([(w, value_of(r)) for w, r in results]))
     count = sum(_count(r) for _, r in results)
     if count > MAX_ATOMS:
@@ -312,9 +319,15 @@ def _count(result: Any) -> int:
 
 def _flat(results: Sequence[tuple[Any, Any]], dtype: str) -> list[tuple[Any, Any]]:
     flat: list[tuple[Any, Any]] = []
+    best = functools.reduce(K.maximum, (w for w, _ in results))
     for weight, result in results:
         if isinstance(result, Prob | Mixture | Rounded):
-            flat.extend((weight * w, v) for w, v in atoms_of(result))
+            shares = atoms_of(result)
+            for share, value in shares:
+                # the chances of a NaN are NaN: they show only where it is likeliest
+                is_hidden = K.logical_and(K.isnan(share), weight < best)
+                even = K.full_like(share, 1 / len(shares))
+                flat.append((weight * K.where(is_hidden, even, share), value))
         elif isinstance(result, Soft) and not isinstance(result, Real):
             flat.append((weight, Real(result.mean, dtype)))
         else:

@@ -131,7 +131,7 @@ def any(p: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = Fals
     """
     p = _probability("p", p)
     x = K.cast(p, compute_dtype(dtype_of(p)))
-    zero = x == 1
+    zero = x >= 1  # a sum of weights may be a little more
     total = K.sum(K.log1p(-K.where(zero, K.zeros_like(x), x)), axis=axis, keepdims=keepdims)
     missing = _with_zeros(K.expm1(total), K.exp(total), zero, 1 - x, axis, keepdims, offset=1.0)
     return K.cast(0 - missing, dtype_of(p))

@@ -48,6 +48,7 @@ RULES: dict[str, Rule] = {
     "round": Rule(rounding.round_half, "a soft staircase with a step half-way between integers"),
     "ceil": Rule(rounding.ceil, "a soft staircase with a step at each integer"),
     "floor_divide": Rule(rounding.floor_divide, "a soft staircase of the quotient"),
+    "remainder": Rule(rounding.remainder),
     "astype": Rule(rounding.astype),
     "identity": Rule(logic.identity),
     "logical_and": Rule(logic.binary, "p q"),

@@ -81,6 +81,7 @@ class Context:
     Attributes:
         temperature: How soft; a number or a scalar tensor.
         kernel: Cumulative kernel of comparisons and roundings.
+        chooses: Whether the program chooses between values, so that one of them may be infinite.
         apply: Runs a node on operands of any kind by the rules; gives a list.
         all_sum: The sum over all replicas, where a batch is spread over several.
         static: The array that a tensor holds for any input, or None.
@@ -88,6 +89,7 @@ class Context:
 
     temperature: Any
     kernel: str
+    chooses: bool
     apply: Callable[[Node, Sequence[Any]], list[Any]]
     all_sum: Callable[[Any], Any] | None = None
     static: Callable[[Any], Any] = lambda _: None
@@ -129,8 +131,8 @@ class Context:
             wide = [v for v in (x, y) if isinstance(v, Real) and v.origin is not None]
             if wide:
                 other = y if wide[0] is x else x
-                offset = 0.0 if other is None else as_float(value_of(other), d)
-                size = self.mean(K.abs(as_float(wide[0].origin, d) - K.reshape(offset, ())))
+                offset = 0.0 if other is None else K.reshape(as_float(value_of(other), d), ())
+                size = self.mean(K.abs(as_float(wide[0].origin, d) - offset))
             else:
                 operands = [v for v in (x, y) if v is not None]
                 sizes = [K.abs(K.reshape(as_float(value_of(v), d), ())) for v in operands]

@@ -15,7 +15,8 @@ from keras import ops as K
 
 from bevel.program import Node
 from bevel.rules.context import Call, Context
-from bevel.rules.rounding import longer, window
+from bevel.rules.rounding import in_float, longer, window
+from bevel.rules.singular import expectations
 from bevel.soft import (
     MAX_ATOMS,
     Derived,
@@ -134,14 +135,11 @@ def _within_window(ctx: Context, call: Call, derived: Derived) -> Any:
 def _lifted(ctx: Context, call: Call, args: Sequence[Any]) -> Any:
     finite = [i for i, a in enumerate(args) if isinstance(a, Prob | Mixture | Rounded)]
     if finite and call.dtype != "bool" and _is_multilinear(call):
+        mean = lambda: call.run(call.node, expectations(ctx, call.node, args))[0]  # noqa: E731
         if _joint_count(args) > MAX_ATOMS:
-            return Real(call.native(*call.args), call.dtype)
-        return Mixture(
-            lambda: atoms_of(_per_atom(ctx, call, args, finite[0])),
-            _joint_count(args),
-            call.dtype,
-            lambda: call.native(*call.args),
-        )
+            return Real(mean(), call.dtype)
+        atoms = lambda: atoms_of(_per_atom(ctx, call, args, finite[0]))  # noqa: E731
+        return Mixture(atoms, _joint_count(args), call.dtype, mean)
     if finite and _joint_count(args) > MAX_PAIRS:
         return ctx.apply(call.node, _bounded(args))[0]
     if finite:
@@ -212,7 +210,8 @@ def _per_atom(ctx: Context, call: Call, args: Sequence[Any], which: int) -> Any:
     results = []
     for weight, value in atoms_of(operand):
         chosen = [value if a is operand else a for a in args]
-        results.append((weight, ctx.apply(call.node, chosen)[0]))
+        share = in_float(weight, call.dtype) if call.op == "astype" else weight
+        results.append((share, ctx.apply(call.node, chosen)[0]))
     return combine(results, call.dtype)
 
 
@@ -269,6 +268,9 @@ def _gathered(result: Any, weights: Any, dtype: str) -> Any:
         return Prob(K.sum(weights * chance(result, like=weights), axis=-1))
     if isinstance(result, Soft) and not isinstance(result, Real):
         return Real(K.sum(weights * as_float(result.mean, weights), axis=-1), dtype)
+    values = value_of(result)
+    if _rank(values) > 1 and tuple(values.shape) != tuple(weights.shape):
+        weights = weights * K.ones_like(as_float(values, weights))  # other operands were larger
     return Index(weights, result, dtype)
 
 

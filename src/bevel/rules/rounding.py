@@ -44,13 +44,22 @@ def ceil(ctx: Context, call: Call, x: Any) -> Any:
 
 
 def floor_divide(ctx: Context, call: Call, x: Any, y: Any) -> Any:
-    """x // y = floor(x / y)."""
+    """x // y = floor(x / y); of a count, half-way between two integers."""
     if not all(isinstance(v, Real) or not isinstance(v, Soft) for v in (x, y)):
         return NotImplemented
     a, b = (v.tensor if isinstance(v, Real) else v for v in (x, y))
     like = a if isinstance(x, Real) else b
-    quotient = K.cast(a, K.dtype(like)) / K.cast(b, K.dtype(like))
+    half = 0.5 if "int" in call.dtype else 0.0
+    quotient = (K.cast(a, K.dtype(like)) + half) / K.cast(b, K.dtype(like))
     return Rounded(quotient, call.dtype, ctx.nearest)
+
+
+def remainder(ctx: Context, call: Call, x: Any, y: Any) -> Any:
+    """x mod y jumps at multiples of y: for a count, half an integer below them."""
+    if not isinstance(x, Real) or not x.is_count or isinstance(y, Soft):
+        return NotImplemented
+    divisor = K.cast(y, K.dtype(x.tensor))
+    return Real(K.mod(x.tensor + 0.5, divisor) - 0.5, call.dtype)
 
 
 def astype(ctx: Context, call: Call, x: Any) -> Any:
@@ -61,16 +70,16 @@ def astype(ctx: Context, call: Call, x: Any) -> Any:
     if dtype == "bool":
         return _truth(ctx, call, x)
     if isinstance(x, Prob):
-        return Prob(_in_float(x.p, dtype), dtype, x.exact)
+        return Prob(in_float(x.p, dtype), dtype, x.exact)
     if isinstance(x, Rounded):
-        return Rounded(_in_float(x.u, dtype), dtype, ctx.nearest, x.origin)
+        return Rounded(in_float(x.u, dtype), dtype, ctx.nearest, x.origin)
     if isinstance(x, Index) and not isinstance(x.support, Soft):
         support = call.native(x.support)
-        return Index(_in_float(x.weights, dtype), support, dtype, x.is_position)
+        return Index(in_float(x.weights, dtype), support, dtype, x.is_position)
     if isinstance(x, Real):
         if "int" in dtype and not x.is_count:
             return _truncated(ctx, x, dtype)
-        return Real(_in_float(x.tensor, dtype), dtype, x.origin)
+        return Real(in_float(x.tensor, dtype), dtype, x.origin)
     return NotImplemented
 
 
@@ -133,6 +142,6 @@ def longer(value: Any) -> Any:
     return K.expand_dims(value, -1) if len(value.shape) else value
 
 
-def _in_float(tensor: Any, dtype: str) -> Any:
+def in_float(tensor: Any, dtype: str) -> Any:
     """A soft value follows a cast between floats; a cast to integers leaves it a float."""
     return K.cast(tensor, dtype) if "float" in dtype else tensor

@@ -19,11 +19,13 @@ from keras import ops as K
 from bevel import ops
 from bevel.rules.context import Call, Context
 from bevel.rules.lifting import is_elementwise
+from bevel.rules.logic import as_prob
 from bevel.soft import Prob, Real, Selected, Soft, as_float, value_of
 
 
 def nonzero(ctx: Context, call: Call, mask: Any) -> Any:
     """The positions where a mask is true: all positions, with the chances of the mask."""
+    mask = as_prob(mask)
     if not isinstance(mask, Prob):
         return NotImplemented
     everywhere = call.native(K.ones(K.shape(mask.p), dtype="bool"))

@@ -8,7 +8,7 @@ computes 0 * infinity on its way back. Where a program chooses, what may overflo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras import ops as K
@@ -39,12 +39,15 @@ CHOICES = frozenset({"where", "cond", "switch", "maximum", "minimum", "max", "mi
 _TAME = frozenset({"add", "subtract", "negative", "identity", "abs", "astype", "relu", "clip"})
 
 
-def may_overflow(node: Node) -> bool:
-    """Whether a node's derivative may be infinite where its operands are finite or infinite."""
-    return node.nature in ("elementwise", "smooth", "singular") and node.op not in _TAME
+def expectations(ctx: Context, node: Node, args: Sequence[Any]) -> list[Any]:
+    """The operands' expectations, guarded where the node's derivative may be infinite or NaN."""
+    tame = node.nature not in ("elementwise", "smooth", "singular") or node.op in _TAME
+    if tame or not ctx.chooses:
+        return [value_of(a) for a in args]
+    return [_guarded(a.mean) if isinstance(a, Soft) else a for a in args]
 
 
-def guarded(tensor: Any) -> Any:
+def _guarded(tensor: Any) -> Any:
     """The same tensor; a gradient that comes back infinite or NaN counts as 0.
 
     Where the tensor itself is NaN it stays as it is: NaN in is NaN out.
@@ -54,14 +57,14 @@ def guarded(tensor: Any) -> Any:
 
     @K.custom_gradient
     def passed(x: Any) -> Any:
+        # closes over no tensor: in a branch of a graph, TensorFlow loses sight of such a one
         def gradient(*args: Any, upstream: Any = None) -> Any:
             g = args[0] if upstream is None else upstream
-            fine = K.logical_or(K.isfinite(g), K.isnan(x))
-            return K.where(fine, g, K.zeros_like(g))
+            return K.where(K.isfinite(g), g, K.zeros_like(g))
 
         return x, gradient
 
-    return passed(tensor)
+    return K.where(K.isnan(tensor), tensor, passed(tensor))
 
 
 def unary(ctx: Context, call: Call, x: Any) -> Any:
