@@ -228,7 +228,9 @@ def _sorted(v: Values, step: Step):
 
 
 def _one_hot(v: Values, step: Step):
-    code = tf.one_hot(tf.math.floormod(v.vector("int", step, 0), SIZE), SIZE, dtype=v.float[0].dtype)
+    code = tf.one_hot(
+        tf.math.floormod(v.vector("int", step, 0), SIZE), SIZE, dtype=v.float[0].dtype
+    )
     return "float", tf.linalg.matvec(code, v.vector("float", step, 1))
 
 

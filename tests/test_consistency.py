@@ -70,7 +70,9 @@ def eagerly():
 def assert_alike(expected, found):
     for a, b in zip([*expected[0], expected[1]], [*found[0], found[1]], strict=True):
         a, b = np.asarray(a, float), np.asarray(b, float)
-        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5 * max(1, np.max(np.abs(a), initial=0)))
+        np.testing.assert_allclose(
+            b, a, rtol=1e-4, atol=1e-5 * max(1, np.max(np.abs(a), initial=0))
+        )
 
 
 def test_every_rule_is_among_the_steps():
@@ -85,7 +87,7 @@ def test_every_rule_is_among_the_steps():
 
 def test_a_recipe_can_be_written_down():
     recipe = one_of_each()[0]
-    assert eval(repr(recipe), {"SoftRecipe": SoftRecipe, "Step": Step}) == recipe
+    assert eval(repr(recipe), {"SoftRecipe": SoftRecipe, "Step": Step}) == recipe  # noqa: S307
 
 
 @pytest.mark.parametrize("recipe", one_of_each(), ids=str)
