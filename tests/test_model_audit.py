@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import bevel
 from bevel.cli import app
 from bevel.errors import BevelTypeError, BevelValueError
+from bevel.model_audit import model_sample
 
 X = np.random.default_rng(0).normal(size=(16, 3)).astype("float32")
 Y = (X[:, :1] > 0).astype("float32")
@@ -179,3 +180,54 @@ def test_on_the_command_line(tmp_path, monkeypatch, name, code, words):
     result = CliRunner().invoke(app, ["audit", f"models.py:{name}"])
     assert result.exit_code == code, result.output
     assert words in result.output
+
+
+def test_a_loss_that_is_not_finite_is_said_even_where_the_gradient_is():
+    model = sequential(L.Dense(1))
+    report = bevel.audit(model, X, Y, lambda y, p: tf.reduce_mean(p) + np.float32("nan"))
+    assert report.verdict == "nonfinite"
+    assert {row.state for row in report.rows} == {"arrives"}
+
+
+def test_a_model_that_is_frozen_as_a_whole_does_not_train():
+    model = sequential(L.Dense(1))
+    model.trainable = False
+    assert bevel.audit(model, X, Y, "mse").verdict == "blocked"
+
+
+def test_no_line_of_keras_itself_is_shown():
+    layer = L.Dense(4, activation="relu", bias_initializer=keras.initializers.Constant(-99.0))
+    row, *_ = bevel.audit(sequential(layer, L.Dense(1)), X, Y, "mse").rows
+    assert (row.state, row.loc) == ("dead", None)
+    assert row.cause
+
+
+def test_a_cut_in_the_users_code_comes_before_one_of_keras():
+    def step(x):
+        return tf.round(x)
+
+    x = keras.Input((3,))
+    hidden = L.Dense(4, name="first")(x)
+    own, keras_own = L.Lambda(step)(hidden), L.Discretization([0.0, 1.0])(hidden)
+    model = keras.Model(
+        x, L.Dense(1)(L.Rescaling(1.0)(keras_own) + L.Rescaling(1.0)(L.ReLU()(own)))
+    )
+    found = next(r for r in bevel.audit(model, X, Y, "mse").rows if r.path == "first/kernel")
+    assert found.state == "dead"
+    assert found.loc.function == "step"
+
+
+def test_it_is_audited_in_training_mode():
+    class Trained(L.Layer):
+        def call(self, x, training=None):
+            return x if training else tf.stop_gradient(x)
+
+    assert bevel.audit(sequential(L.Dense(1), Trained()), X, Y, "mse").ok
+
+
+def test_class_numbers_are_drawn_for_a_sparse_loss():
+    model = sequential(L.Dense(5, activation="softmax"))
+    model.compile(loss="sparse_categorical_crossentropy")
+    _, _, labels = model_sample(model)
+    assert np.issubdtype(labels.dtype, np.integer)
+    assert set(labels) <= set(range(5))

@@ -10,7 +10,7 @@ from keras import layers as L
 
 import bevel
 from bevel.callbacks import Anneal
-from bevel.errors import BevelTypeError, BevelValueError
+from bevel.errors import BevelTypeError, BevelValueError, UnknownOperationError
 from bevel.relaxed_layer import RelaxedLayer
 
 RNG = np.random.default_rng(0)
@@ -144,3 +144,42 @@ def test_what_cannot_be_relaxed_is_said():
         RelaxedLayer(3)
     with pytest.raises(BevelValueError, match="not for layers"):
         bevel.relax(L.Dense(1), wrt="x")
+
+
+def test_at_temperature_0_it_is_the_layer_itself_whatever_is_in_it():
+    counting = L.Lambda(lambda x: tf.cast(tf.size(tf.unique(tf.reshape(x, [-1])).y), "float32"))
+    gate = bevel.relax(counting, temperature=0)
+    assert float(gate(X, training=True)) == X.size
+
+
+def test_gradients_reach_the_inputs_of_a_layer_with_weights():
+    relaxed, x = bevel.relax(BinaryDense()), tf.constant(X)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = tf.reduce_sum(relaxed(x, training=True))
+    assert np.all(tape.gradient(total, x) != 0)
+
+
+def test_an_operation_without_a_rule_is_an_error_or_kept():
+    def counted(x):
+        return x * tf.cast(tf.size(tf.unique(tf.reshape(x, [-1])).y), "float32")
+
+    with pytest.raises(UnknownOperationError, match="unique_values"):
+        bevel.relax(L.Lambda(counted))(X, training=True)
+    kept = bevel.relax(L.Lambda(counted), on_unknown="keep")
+    np.testing.assert_allclose(kept(X, training=True), counted(X))
+
+
+def test_what_is_done_with_the_unknown_is_saved():
+    layer = bevel.relax(BinaryDense(), on_unknown="keep")
+    assert RelaxedLayer.from_config(layer.get_config()).on_unknown == "keep"
+
+
+def test_the_mode_reaches_a_layer_that_asks_for_it():
+    class Louder(L.Layer):
+        def call(self, x, training=None):
+            return tf.sign(x) * (2.0 if training else 1.0)
+
+    loud = bevel.relax(Louder(), temperature=1e-6)
+    np.testing.assert_allclose(loud(X, training=True), 2 * np.sign(X), atol=1e-3)
+    np.testing.assert_array_equal(loud(X), np.sign(X))
