@@ -7,13 +7,15 @@ metric, and its `repr` is all that is needed to see a failure again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from hypothesis import strategies as st
+
+Tables = dict[str, tuple[dict[str, Any], int]]
 
 SIZE = 5
 SPECIALS = (0.0, -0.0, 0.5, 1.0, -1.0, 2.5, -3.5, 1e-3, 1e30, 1e-40, np.inf, -np.inf, np.nan)
@@ -176,7 +178,7 @@ FAMILIES: dict[str, Callable[[dict[str, list[Any]], Step], tuple[str, Any]]] = {
     "cond": _cond,
     "while": _while,
 }
-_NAMES = {
+_TABLES: Tables = {
     "unary": (UNARY, 1),
     "binary": (BINARY, 1),
     "reduction": (REDUCTIONS, 1),
@@ -188,12 +190,21 @@ _NAMES = {
 
 
 @st.composite
-def steps(draw: st.DrawFn) -> Step:
-    """One step of any family."""
-    family = draw(st.sampled_from(sorted(FAMILIES)))
-    table, count = _NAMES.get(family, ({}, 0))
+def steps(
+    draw: st.DrawFn, families: Iterable[str] = FAMILIES, tables: Tables = _TABLES, furthest: int = 4
+) -> Step:
+    """One step of any family.
+
+    Args:
+        draw: Hypothesis's.
+        families: Their names.
+        tables: From which table, and how many names, the step of a family takes, if any.
+        furthest: How far back an operand may lie.
+    """
+    family = draw(st.sampled_from(sorted(families)))
+    table, count = tables.get(family, ({}, 0))
     names = tuple(draw(st.sampled_from(sorted(table))) for _ in range(count))
-    operands = tuple(draw(st.integers(0, 4)) for _ in range(3))
+    operands = tuple(draw(st.integers(0, furthest)) for _ in range(3))
     return Step(family, names, operands)
 
 

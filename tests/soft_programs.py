@@ -15,9 +15,8 @@ import numpy as np
 import tensorflow as tf
 from hypothesis import strategies as st
 
-from tests.programs import Step
+from tests.programs import SIZE, Step, Tables, steps
 
-SIZE = 5
 EDGES = (-2.0, -0.6, 0.7, 1.9)
 TABLE = (3.0, -1.0, 0.5, 2.0, -4.0)
 
@@ -40,6 +39,10 @@ class Values:
         value = self.pick(kind, step, position)
         return value if value.shape.rank else tf.broadcast_to(value, [SIZE])
 
+    def places(self, step: Step) -> Any:
+        """Positions within a vector, as TensorFlow wants them on a CPU."""
+        return tf.math.floormod(self.vector("int", step, 0), SIZE)
+
     def scalar(self, kind: str, step: Step, position: int) -> Any:
         value = self.pick(kind, step, position)
         return value[1] if value.shape.rank else value
@@ -55,6 +58,10 @@ class Values:
         if self.measured:
             size = tf.maximum(tf.reduce_max(tf.abs(tf.cast(size, "float64"))), 1.0)
             self.gaps.append(tf.reduce_min(tf.abs(tf.cast(difference, "float64"))) / size)
+
+    def compared(self, a: Any, b: Any) -> None:
+        """Notes how near two operands of a comparison are."""
+        self.apart(a - b, tf.maximum(tf.abs(a), tf.abs(b)))
 
     def ranked(self, rows: Any) -> None:
         """Notes how near two neighbours in the order of a row are."""
@@ -126,9 +133,9 @@ def _reduction(v: Values, step: Step):
 def _comparison(v: Values, step: Step):
     a, b = (v.pick("float", step, i) for i in (0, 1))
     if step.names[0] not in ("equal", "not_equal"):
-        v.apart(a - b, tf.maximum(tf.abs(a), tf.abs(b)))
+        v.compared(a, b)
     else:  # to be equal is no tie for a question about equality
-        v.apart(tf.where(a == b, tf.ones_like(a - b), a - b), tf.maximum(tf.abs(a), tf.abs(b)))
+        v.compared(a, tf.where(a == b, 2.0 * tf.abs(b) + 1.0, b))
     return "bool", COMPARISONS[step.names[0]](a, b)
 
 
@@ -228,29 +235,25 @@ def _sorted(v: Values, step: Step):
 
 
 def _one_hot(v: Values, step: Step):
-    code = tf.one_hot(
-        tf.math.floormod(v.vector("int", step, 0), SIZE), SIZE, dtype=v.float[0].dtype
-    )
+    code = tf.one_hot(v.places(step), SIZE, dtype=v.float[0].dtype)
     return "float", tf.linalg.matvec(code, v.vector("float", step, 1))
 
 
 def _gather(v: Values, step: Step):
-    """Positions within the bounds, as TensorFlow wants them on a CPU."""
-    position = tf.math.floormod(v.vector("int", step, 0), SIZE)
+    position = v.places(step)
     table = (v.vector("float", step, 1), v.cast(TABLE))[step.operands[2] % 2]
     return "float", GATHERS[step.names[0]](table, position)
 
 
 def _scatter(v: Values, step: Step):
-    position = tf.math.floormod(v.vector("int", step, 0), SIZE)[:, None]
+    position = v.places(step)[:, None]
     return "float", SCATTERS[step.names[0]](
         position, v.vector("float", step, 1), v.vector("float", step, 2)
     )
 
 
 def _segments(v: Values, step: Step):
-    segment = tf.math.floormod(v.vector("int", step, 0), SIZE)
-    return "float", tf.math.unsorted_segment_sum(v.vector("float", step, 1), segment, SIZE)
+    return "float", tf.math.unsorted_segment_sum(v.vector("float", step, 1), v.places(step), SIZE)
 
 
 def _bins(v: Values, step: Step):
@@ -268,8 +271,7 @@ def _histogram(v: Values, step: Step):
 
 
 def _bincount(v: Values, step: Step):
-    position = tf.math.floormod(v.vector("int", step, 0), SIZE)
-    return "int", tf.math.bincount(position, minlength=SIZE, maxlength=SIZE)
+    return "int", tf.math.bincount(v.places(step), minlength=SIZE, maxlength=SIZE)
 
 
 def _selected(v: Values, step: Step):
@@ -303,8 +305,7 @@ def _switch(v: Values, step: Step):
 def _while(v: Values, step: Step):
     a, once = v.pick("float", step, 0), UNARY[step.names[0]]
     bound = v.scalar("float", step, 1)
-    for _ in range(2):
-        v.apart(a - bound, tf.maximum(tf.abs(a), tf.abs(bound)))
+    v.compared(a, bound)
     _, final = tf.while_loop(
         lambda i, t: i < 2,
         lambda i, t: (i + 1, tf.where(a > bound, once(t), t - 1.0)),
@@ -316,7 +317,7 @@ def _while(v: Values, step: Step):
 
 def _mapped(v: Values, step: Step):
     a, bound = v.vector("float", step, 0), v.scalar("float", step, 1)
-    v.apart(a - bound, tf.maximum(tf.abs(a), tf.abs(bound)))
+    v.compared(a, bound)
     return "float", MAPS[step.names[0]](lambda t: tf.where(t > bound, t, 2.0 * bound - t), a)
 
 
@@ -493,7 +494,7 @@ FAMILIES: dict[str, Callable[[Values, Step], tuple[str, Any]]] = {
 }
 
 # The names that a step of a family takes: from which table, and how many.
-_NAMES: dict[str, tuple[dict[str, Any], int]] = {
+_TABLES: Tables = {
     "unary": (UNARY, 1),
     "binary": (BINARY, 1),
     "staircase": (STAIRCASES, 1),
@@ -520,24 +521,17 @@ _NAMES: dict[str, tuple[dict[str, Any], int]] = {
 }
 
 
-@st.composite
-def _steps(draw: st.DrawFn) -> Step:
-    family = draw(st.sampled_from(sorted(FAMILIES)))
-    table, count = _NAMES.get(family, ({}, 0))
-    names = tuple(draw(st.sampled_from(sorted(table))) for _ in range(count))
-    return Step(family, names, tuple(draw(st.integers(0, 3)) for _ in range(3)))
-
-
 def soft_recipes(longest: int = 8) -> st.SearchStrategy[SoftRecipe]:
     """Programs of a few steps."""
-    return st.lists(_steps(), min_size=1, max_size=longest).map(lambda s: SoftRecipe(tuple(s)))
+    step = steps(FAMILIES, _TABLES, furthest=3)
+    return st.lists(step, min_size=1, max_size=longest).map(lambda s: SoftRecipe(tuple(s)))
 
 
 def one_of_each() -> list[SoftRecipe]:
     """A program of one step for every name of every family."""
     recipes = []
     for family in FAMILIES:
-        table, count = _NAMES.get(family, ({"": None}, 0))
+        table, count = _TABLES.get(family, ({"": None}, 0))
         recipes += [SoftRecipe((Step(family, (name,) * count, (0, 1, 2)),)) for name in table]
     return recipes
 

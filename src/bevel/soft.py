@@ -16,10 +16,9 @@ Elementwise operations act on each possible value; sums and everything else take
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 from keras import ops as K
@@ -319,7 +318,7 @@ def _count(result: Any) -> int:
 
 def _flat(results: Sequence[tuple[Any, Any]], dtype: str) -> list[tuple[Any, Any]]:
     flat: list[tuple[Any, Any]] = []
-    best = functools.reduce(K.maximum, (w for w, _ in results))
+    best = reduce(K.maximum, (w for w, _ in results))
     for weight, result in results:
         if isinstance(result, Prob | Mixture | Rounded):
             shares = atoms_of(result)
