@@ -39,8 +39,32 @@ def test_plain_functions_are_the_same_on_another_backend(backend: str) -> None:
     assert _passed(Path(__file__).parents[1] / "test_python_layers.py", backend) > 40
 
 
-def _passed(table: Path, backend: str, dtypes: str = EVERY_DTYPE, selected: str = "") -> int:
-    """How many tests of a file pass on a backend; all must."""
+@pytest.mark.parametrize(
+    ("backend", "selected", "float64"),
+    [
+        ("torch", "test", True),
+        ("jax", "(linear or precision) and not (float64 or temperature or derivative)", False),
+        pytest.param("jax", "test", True, marks=pytest.mark.slow),
+    ],
+    ids=["torch", "jax", "jax-complete"],
+)
+def test_pairwise_sums_are_the_same_on_another_backend(
+    backend: str, selected: str, float64: bool
+) -> None:
+    table = Path(__file__).with_name("test_pairwise.py")
+    selected = f"{selected} and not (large or million)"
+    assert _passed(table, backend, selected=selected, float64=float64) > 40
+
+
+def _passed(
+    table: Path,
+    backend: str,
+    dtypes: str = EVERY_DTYPE,
+    selected: str = "",
+    *,
+    float64: bool = True,
+) -> int:
+    """How many tests of a file pass on a backend, with JAX's float64 or without; all must."""
     if backend == BACKEND:
         pytest.skip("runs in this process")
     if not installed(backend):
@@ -48,7 +72,7 @@ def _passed(table: Path, backend: str, dtypes: str = EVERY_DTYPE, selected: str 
     environment = {
         "KERAS_BACKEND": backend,
         "BEVEL_DTYPES": dtypes,
-        "JAX_ENABLE_X64": "1",
+        "JAX_ENABLE_X64": str(int(float64)),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
     }

@@ -9,6 +9,7 @@ rounds off kinks, `staircase` has many steps, and `kernels` is the curve under a
 from bevel.ops.index import argmax, argmin, max, min, one_hot
 from bevel.ops.kernels import bump, cdf
 from bevel.ops.logic import all, any, logical_and, logical_not, logical_or, logical_xor, where
+from bevel.ops.pairwise import pairwise_sum
 from bevel.ops.rounding import ceil, floor, nearest_step, round, trunc
 from bevel.ops.smooth import abs, clip, relu
 from bevel.ops.staircase import qpwc, staircase
@@ -48,6 +49,7 @@ __all__ = [
     "nearest_step",
     "not_equal",
     "one_hot",
+    "pairwise_sum",
     "qpwc",
     "relu",
     "round",

@@ -1,0 +1,149 @@
+"""The few array operations that `keras.ops` lacks, or makes too slow or too coarse, by framework.
+
+TensorFlow's search compares all with all when XLA compiles it, and its scatter takes five times as
+long as its segment sum. In PyTorch, Keras computes running sums and segment sums in float32. JAX
+does so with everything where float64 is switched off, as it is at first. A derivative declared with
+`keras.ops.custom_gradient` has a wrong second derivative in JAX, where the value is no ordinary
+function of the arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from keras import ops as K
+from keras.backend import backend
+
+
+def double_precision() -> AbstractContextManager[Any]:
+    """Where float64 is float64: JAX takes it for float32 unless told otherwise."""
+    if backend() != "jax":
+        return nullcontext()
+    import jax
+
+    return jax.enable_x64(True)
+
+
+def gathered(values: Any, places: Any) -> Any:
+    """The values at the given places along the first axis; all of them exist."""
+    if backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.gather(values, places)
+    if backend() == "torch":
+        return values.index_select(0, places)
+    return values.at[places].get(mode="promise_in_bounds")
+
+
+def placed(values: Any, order: Any) -> Any:
+    """The array whose elements in this order, a permutation, are `values`."""
+    if backend() == "torch":
+        import torch
+
+        return torch.empty_like(values).index_copy_(0, order.long(), values)
+    if backend() == "tensorflow":
+        return K.segment_sum(values, order, num_segments=length_of(order))
+    return values.at[order].set(values, unique_indices=True)
+
+
+def counted(places: Any) -> Any:
+    """How many of n integers in [0, n) are each of them; int32."""
+    if backend() == "torch":
+        import torch
+
+        return torch.bincount(places, minlength=places.shape[0]).to(torch.int32)
+    return K.segment_sum(K.ones_like(places), places, num_segments=length_of(places))
+
+
+def cumulated(values: Any) -> Any:
+    """Running sums, in the dtype of the values."""
+    if backend() == "torch":
+        return values.cumsum(0, dtype=values.dtype)
+    return K.cumsum(values)
+
+
+def before_each(values: Any) -> Any:
+    """The sum of all before each place, of which there is one more than values."""
+    return K.concatenate([K.zeros_like(values[:1]), cumulated(values)])
+
+
+def search(ordered: Any, values: Any) -> Any:
+    """For each value, how many elements of a sorted array are smaller: O(m log n), int32."""
+    if backend() != "tensorflow" or not _compiled_by_xla():
+        return K.cast(K.searchsorted(ordered, values), "int32")
+    length = ordered.shape[0]
+    found = K.zeros(K.shape(values), dtype="int32")
+    for bit in reversed(range(length.bit_length())):
+        further = found + 2**bit
+        before = gathered(ordered, K.minimum(further, length) - 1) < values
+        found = K.where(K.logical_and(further <= length, before), further, found)
+    return found
+
+
+def length_of(x: Any) -> Any:
+    """Of the first axis: an integer, or a tensor where it is not known."""
+    return K.shape(x)[0]
+
+
+def with_gradient(
+    value: Callable[..., tuple[Any, Any]],
+    gradient: Callable[..., Sequence[Any]],
+    tensors: Sequence[Any],
+    known: Any = None,
+) -> Any:
+    """value(known, *tensors) with a declared derivative, of any order on every backend.
+
+    Args:
+        value: Gives the result, and what the derivative can use of the way there: arrays in tuples,
+            lists and dictionaries, all constants for the gradient.
+        gradient: From known, that, the gradient with respect to the result, and the tensors; gives
+            one for each tensor.
+        tensors: What there is a derivative for; float tensors.
+        known: More of the same constants, or None.
+    """
+    if backend() == "jax":
+        return _with_gradient_in_jax(value, gradient, tensors, known)
+
+    @K.custom_gradient
+    def run(*tensors: Any) -> Any:
+        result, kept = value(known, *tensors)
+
+        def backward(*args: Any, upstream: Any = None) -> Sequence[Any]:
+            return gradient(known, kept, args[0] if upstream is None else upstream, *tensors)
+
+        return result, backward
+
+    return run(*tensors)
+
+
+def _with_gradient_in_jax(
+    value: Callable[..., Any], gradient: Callable[..., Any], tensors: Sequence[Any], known: Any
+) -> Any:
+    import jax
+
+    @jax.custom_vjp
+    def run(known: Any, *tensors: Any) -> Any:
+        return value(known, *tensors)
+
+    def forward(known: Any, *tensors: Any) -> Any:
+        result, kept = run(known, *tensors)  # by its own rule, so that this can be derived again
+        return (result, kept), (known, kept, tensors)
+
+    def backward(saved: Any, upstream: Any) -> Any:
+        known, kept, tensors = saved
+        return (None, *gradient(known, kept, upstream[0], *tensors))
+
+    run.defvjp(forward, backward)
+    return run(known, *tensors)[0]
+
+
+def _compiled_by_xla() -> bool:
+    """Whether TensorFlow is tracing a function for `jit_compile=True`."""
+    import tensorflow as tf
+    from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+    if tf.executing_eagerly():
+        return False
+    return GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
