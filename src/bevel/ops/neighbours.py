@@ -5,7 +5,7 @@ sums up to there: O(n log n) for the sort and the searches, O(n) for the rest, n
 each. Three things make that exact:
 
 - Gaps wider than the kernel are cut to one that is just as good. Positions are then at most a few
-  n, whatever the numbers were: two clusters far apart are as exact as one. Rows and segments are
+  n, whatever the numbers were: two clusters far apart are as exact as one. Segments of a row are
   laid one after the other with such a gap, so that a single search serves them all.
 - What is summed is the fraction u of a position, a number below 1, and never the position itself.
 - Prefix sums are in float64 on every backend.
@@ -25,6 +25,7 @@ from bevel.ops.primitives import (
     counted,
     cumulated,
     gathered,
+    latest,
     length_of,
     placed,
     search,
@@ -66,7 +67,8 @@ def neighbours(x: Any, unit: Any, kernels: Iterable[Shape], ids: Any = None) -> 
     order = _order(x, ids)
     index = K.arange(length_of(order), dtype="int32")
     row_length = K.shape(x)[1]
-    is_first = index % row_length == 0
+    row_start = index - index % row_length
+    is_first = index == row_start
     if ids is not None:
         groups = gathered(K.reshape(ids, (-1,)), order)
         is_first = K.logical_or(is_first, _after(True, groups[1:] != groups[:-1]))
@@ -84,18 +86,20 @@ def neighbours(x: Any, unit: Any, kernels: Iterable[Shape], ids: Any = None) -> 
         if place in places:
             continue
         if place.kind == "row":
-            row = _rows(index, row_length) if ids is None else _segments(is_first)
+            row = (row_start, row_start + row_length) if ids is None else _segments(is_first)
             places |= {Place("row", 0): row[0], Place("row", 1): row[1]}
         elif place == Place("edge", 0):
             places[place] = index
         else:
             found = max(place, place.opposite)
-            if place.kind == "tie":
-                # by number: running sums that differ by 0 may differ by a rounding
-                different = cumulated(K.cast(K.logical_or(is_first, gap != 0), "int32"))
-                left = search(different, different)
+            if found == Place("tie", 0):
+                left = latest(K.logical_or(is_first, gap != 0))
+            elif found == Place("cell", 0):
+                left = latest(K.logical_or(is_first, _after(True, cell[1:] != cell[:-1])))
             else:
-                left = search(position, (cell if place.kind == "cell" else position) - found.offset)
+                own = cell if place.kind == "cell" else position
+                by_row = [K.reshape(t, K.shape(x)) for t in (position, own - found.offset)]
+                left = K.reshape(search(*by_row), (-1,)) + row_start
             places |= {found: left, found.opposite: _reversed(left)}
     poison = _poison(is_missing, order, None if ids is None else _segments(is_first))
     return Neighbours(order, position - cell, position, gap, poison, places)
@@ -156,12 +160,6 @@ def _order(x: Any, ids: Any) -> Any:
 def _reversed(left: Any) -> Any:
     """Where the elements end whose own `left` place does not lie beyond this one."""
     return cumulated(counted(left))
-
-
-def _rows(index: Any, length: Any) -> tuple[Any, Any]:
-    """Where the row of each element starts and ends."""
-    start = index - index % length
-    return start, start + length
 
 
 def _segments(is_first: Any) -> tuple[Any, Any]:

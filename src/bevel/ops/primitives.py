@@ -70,16 +70,49 @@ def before_each(values: Any) -> Any:
 
 
 def search(ordered: Any, values: Any) -> Any:
-    """For each value, how many elements of a sorted array are smaller: O(m log n), int32."""
-    if backend() != "tensorflow" or not _compiled_by_xla():
-        return K.cast(K.searchsorted(ordered, values), "int32")
-    length = ordered.shape[0]
-    found = K.zeros(K.shape(values), dtype="int32")
+    """Row by row, how many elements of a sorted row are smaller than each value: O(log n) for one.
+
+    Args:
+        ordered: Shape (rows, n).
+        values: Shape (rows, m).
+
+    Returns:
+        An int32 tensor of shape (rows, m).
+    """
+    if backend() == "torch":
+        import torch
+
+        return torch.searchsorted(ordered, values, out_int32=True)
+    if backend() == "jax":
+        import jax
+
+        return jax.vmap(K.searchsorted)(ordered, values)
+    import tensorflow as tf
+
+    if not _compiled_by_xla():
+        return tf.searchsorted(ordered, values)
+    rows, length = ordered.shape
+    starts = K.expand_dims(K.arange(rows, dtype="int32") * length, -1)
+    flat, found = K.reshape(ordered, (-1,)), K.zeros(values.shape, dtype="int32")
     for bit in reversed(range(length.bit_length())):
         further = found + 2**bit
-        before = gathered(ordered, K.minimum(further, length) - 1) < values
+        before = tf.gather(flat, starts + K.minimum(further, length) - 1) < values
         found = K.where(K.logical_and(further <= length, before), further, found)
     return found
+
+
+def latest(flags: Any) -> Any:
+    """The last place at or before each one where a flag is set; int32. The first one is."""
+    if backend() == "tensorflow":
+        nth = K.expand_dims(cumulated(K.cast(flags, "int32")), 0)
+        return search(nth, nth)[0]
+    index = K.arange(length_of(flags), dtype="int32")
+    last = K.where(flags, index, K.zeros_like(index))
+    if backend() == "torch":
+        return last.cummax(0).values
+    import jax
+
+    return jax.lax.cummax(last)
 
 
 def length_of(x: Any) -> Any:
