@@ -9,6 +9,7 @@ rounds off kinks, `staircase` has many steps, and `kernels` is the curve under a
 from bevel.ops.index import argmax, argmin, max, min, one_hot
 from bevel.ops.kernels import bump, cdf
 from bevel.ops.logic import all, any, logical_and, logical_not, logical_or, logical_xor, where
+from bevel.ops.order import median, quantile, rank, sort, top_k, top_k_mask
 from bevel.ops.pairwise import pairwise_sum
 from bevel.ops.rounding import ceil, floor, nearest_step, round, trunc
 from bevel.ops.smooth import abs, clip, relu
@@ -45,17 +46,23 @@ __all__ = [
     "logical_or",
     "logical_xor",
     "max",
+    "median",
     "min",
     "nearest_step",
     "not_equal",
     "one_hot",
     "pairwise_sum",
     "qpwc",
+    "quantile",
+    "rank",
     "relu",
     "round",
     "sign",
+    "sort",
     "staircase",
     "step",
+    "top_k",
+    "top_k_mask",
     "trunc",
     "where",
 ]

@@ -76,7 +76,7 @@ def neighbours(x: Any, unit: Any, kernels: Iterable[Shape], ids: Any = None) -> 
     gap = _after(0.0, ordered[1:] - ordered[:-1]) / K.cast(unit, "float64")
     nowhere = K.logical_or(is_first, K.isnan(gap))  # equal infinities are no distance apart
     gap = K.where(nowhere, K.zeros_like(gap), gap)
-    apart = K.convert_to_tensor(max(k.reach for k in kernels) + 1.0, dtype="float64")
+    apart = K.convert_to_tensor(max((k.reach for k in kernels), default=1) + 1.0, dtype="float64")
     position = cumulated(K.where(K.logical_or(is_first, gap > apart), apart, gap))
     cell = K.cast(K.cast(position, "int32"), "float64")
 

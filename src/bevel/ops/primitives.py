@@ -4,7 +4,7 @@ TensorFlow's search compares all with all when XLA compiles it, and its scatter 
 long as its segment sum. In PyTorch, Keras computes running sums and segment sums in float32. JAX
 does so with everything where float64 is switched off, as it is at first. A derivative declared with
 `keras.ops.custom_gradient` has a wrong second derivative in JAX, where the value is no ordinary
-function of the arguments.
+function of the arguments, and hides what goes wrong in PyTorch.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ def counted(places: Any) -> Any:
     return K.segment_sum(K.ones_like(places), places, num_segments=length_of(places))
 
 
-def cumulated(values: Any) -> Any:
-    """Running sums, in the dtype of the values."""
+def cumulated(values: Any, axis: int = 0) -> Any:
+    """Running sums along an axis, in the dtype of the values."""
     if backend() == "torch":
-        return values.cumsum(0, dtype=values.dtype)
-    return K.cumsum(values)
+        return values.cumsum(axis, dtype=values.dtype)
+    return K.cumsum(values, axis=axis)
 
 
 def before_each(values: Any) -> Any:
@@ -82,7 +82,7 @@ def search(ordered: Any, values: Any) -> Any:
     if backend() == "torch":
         import torch
 
-        return torch.searchsorted(ordered, values, out_int32=True)
+        return torch.searchsorted(ordered.contiguous(), values.contiguous(), out_int32=True)
     if backend() == "jax":
         import jax
 
@@ -138,6 +138,8 @@ def with_gradient(
     """
     if backend() == "jax":
         return _with_gradient_in_jax(value, gradient, tensors, known)
+    if backend() == "torch":
+        return _with_gradient_in_torch(value, gradient, tensors, known)
 
     @K.custom_gradient
     def run(*tensors: Any) -> Any:
@@ -170,6 +172,25 @@ def _with_gradient_in_jax(
 
     run.defvjp(forward, backward)
     return run(known, *tensors)[0]
+
+
+def _with_gradient_in_torch(
+    value: Callable[..., Any], gradient: Callable[..., Any], tensors: Sequence[Any], known: Any
+) -> Any:
+    import torch
+
+    class Declared(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, *tensors: Any) -> Any:  # pyright: ignore
+            ctx.save_for_backward(*tensors)
+            result, ctx.kept = value(known, *tensors)
+            return result
+
+        @staticmethod
+        def backward(ctx: Any, upstream: Any) -> Any:  # pyright: ignore
+            return tuple(gradient(known, ctx.kept, upstream, *ctx.saved_tensors))
+
+    return Declared.apply(*tensors)
 
 
 def _compiled_by_xla() -> bool:

@@ -1,0 +1,452 @@
+"""Soft order statistics in O(n log n): ranks, and the values that stand at given ranks.
+
+The soft rank of a number t among x_1 ... x_n is R(t) = 1/2 + sum over j of K((t - x_j) / width),
+with the linear kernel K, and the value at rank r is where R(t) = r. So ranks and values are two
+readings of one rising curve: `rank` evaluates it at the elements, `sort`, `quantile` and `top_k`
+invert it. The curve is made of straight lines, so both are exact, and the derivative of a value is
+a mean:
+
+    dt / dx_j = [|t - x_j| < width] / how many of them.
+
+Adding a number to all elements adds it to all values, and a permutation of the elements changes no
+value. The mask of `top_k_mask` is the curve's other side, K((x_i - t) / width), and sums to k.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from keras import ops as K
+
+from bevel.errors import BevelValueError
+from bevel.ops.arguments import (
+    FORWARDS,
+    Width,
+    choose,
+    compute_dtype,
+    constant,
+    dtype_of,
+    floating,
+    is_scalar,
+    straight_through,
+    width,
+)
+from bevel.ops.neighbours import neighbours
+from bevel.ops.pairwise import pairwise_sum
+from bevel.ops.piecewise import KERNELS
+from bevel.ops.primitives import (
+    cumulated,
+    double_precision,
+    gathered,
+    placed,
+    search,
+    with_gradient,
+)
+from bevel.ops.sums import sums
+
+_STEP = KERNELS["linear"]
+
+# Half of the span of ranks whose middle is taken.
+_NEAR = 1e-6
+
+
+def rank(
+    x: Any,
+    axis: int = -1,
+    *,
+    descending: bool = False,
+    temperature: Any = 0.1,
+    kernel: str = "linear",
+    forward: str = "soft",
+    scale: Any = 1.0,
+    mask: Any = None,
+) -> Any:
+    """The rank of each element along an axis, from 1; equal elements share their mean rank.
+
+    1/2 + sum over j of K((x_i - x_j) / (temperature * scale)), by `pairwise_sum`.
+
+    Args:
+        x: Floating-point tensor.
+        axis: The axis to rank along.
+        descending: Whether the largest element has rank 1, instead of the smallest.
+        temperature: How soft: a number >= 0 or a scalar tensor; 0 is the hard rank.
+        kernel: A kernel of `pairwise_sum` that rises from 0 to 1.
+        forward: `soft` returns the surrogate, `hard` the exact rank with the surrogate's gradient.
+        scale: The size of a typical difference: a positive number or a scalar tensor.
+        mask: Booleans of the shape of x: an element with False takes part in no comparison, and
+            its own rank is 0.
+
+    Returns:
+        A tensor of the shape of x, float64 for float64 and else float32. NaN for all elements of a
+        row that holds NaN.
+
+    Raises:
+        BevelValueError: temperature, scale, kernel, forward or shapes cannot be used.
+        BevelTypeError: x is not floating-point.
+
+    Example:
+        >>> [float(r) for r in rank([10.0, 30.0, 20.0, 20.0])]
+        [1.0, 4.0, 2.5, 2.5]
+        >>> [float(r) for r in rank([10.0, 30.0], descending=True)]
+        [2.0, 1.0]
+    """
+    choose("kernel", kernel, ("linear", "quadratic", "cubic", "logistic", "arctan", "algebraic",
+                              "gaussian"))  # fmt: skip
+    choose("forward", forward, FORWARDS)
+    x = _last(floating("x", x), axis)
+    mask = None if mask is None else _last(K.convert_to_tensor(mask), axis)
+    given = -x if descending else x
+    soft = pairwise_sum(given, kernel=kernel, temperature=temperature, scale=scale, mask=mask)
+    if forward == "hard":
+        exact = pairwise_sum(K.stop_gradient(given), temperature=0, mask=mask)
+        soft = straight_through(exact, soft)
+    first = K.full_like(soft, 0.5) if mask is None else 0.5 * K.cast(mask, dtype_of(soft))
+    return K.moveaxis(soft + first, -1, axis)
+
+
+def sort(
+    x: Any,
+    axis: int = -1,
+    *,
+    descending: bool = False,
+    temperature: Any = 0.1,
+    forward: str = "soft",
+    scale: Any = 1.0,
+) -> Any:
+    """The values at the ranks 1, 2, ..., n along an axis.
+
+    Args:
+        x: Floating-point tensor.
+        axis: The axis to sort along.
+        descending: Whether the largest comes first.
+        temperature: How soft: a number >= 0 or a scalar tensor; 0 is the hard sort.
+        forward: `soft` returns the surrogate, `hard` the sorted elements with its gradient.
+        scale: The size of a typical difference: a positive number or a scalar tensor.
+
+    Returns:
+        A tensor of the shape and dtype of x. NaN for a row that holds NaN.
+
+    Raises:
+        BevelValueError: temperature, scale or forward cannot be used.
+        BevelTypeError: x is not floating-point.
+
+    Example:
+        >>> [round(float(v), 3) for v in sort([3.0, 1.0, 2.0])]
+        [1.0, 2.0, 3.0]
+        >>> [round(float(v), 3) for v in sort([0.0, 0.1], temperature=1.0)]
+        [-1.327, 1.427]
+    """
+    choose("forward", forward, FORWARDS)
+    x = _last(floating("x", x), axis)
+    n = K.shape(x)[-1]
+    ranks = K.cast(K.arange(n), compute_dtype(dtype_of(x)))
+    exact = K.sort(x, axis=-1)
+    if descending:
+        ranks, exact = K.flip(ranks), K.flip(exact, axis=-1)
+    return K.moveaxis(_values(x, ranks, exact, temperature, scale, forward), -1, axis)
+
+
+def quantile(
+    x: Any,
+    q: Any,
+    axis: int = -1,
+    *,
+    temperature: Any = 0.1,
+    forward: str = "soft",
+    scale: Any = 1.0,
+) -> Any:
+    """The values at the ranks 1 + q (n - 1), between ranks on a straight line.
+
+    Args:
+        x: Floating-point tensor.
+        q: Shares between 0 and 1: a number, or a tensor of shape (k,).
+        axis: The axis to reduce.
+        temperature: How soft: a number >= 0 or a scalar tensor; 0 is the hard quantile.
+        forward: `soft` returns the surrogate, `hard` the exact quantile with its gradient.
+        scale: The size of a typical difference: a positive number or a scalar tensor.
+
+    Returns:
+        A tensor of the dtype of x without the axis; for a tensor q with an axis of k before the
+        others. NaN for a row that holds NaN.
+
+    Raises:
+        BevelValueError: temperature, scale or forward cannot be used, a number q lies outside of
+            [0, 1], or the axis is empty.
+        BevelTypeError: x is not floating-point.
+
+    Example:
+        >>> round(float(quantile([1.0, 2.0, 3.0, 4.0], 0.5)), 3)
+        2.5
+    """
+    choose("forward", forward, FORWARDS)
+    if is_scalar(q) and not 0 <= q <= 1:
+        raise BevelValueError(f"`q` must be between 0 and 1; got {q}.")
+    x = _last(floating("x", x), axis)
+    if x.shape[-1] == 0:
+        raise BevelValueError(f"an empty axis has no quantile; got shape {tuple(x.shape)}.")
+    dtype = compute_dtype(dtype_of(x))
+    shares = K.reshape(K.cast(K.convert_to_tensor(q), dtype), (-1,))
+    ranks = shares * K.cast(K.shape(x)[-1] - 1, dtype)
+    exact = _between(K.sort(x, axis=-1), ranks)
+    found = K.moveaxis(_values(x, ranks, exact, temperature, scale, forward), -1, 0)
+    return found[0] if is_scalar(q) or len(q.shape) == 0 else found
+
+
+def median(x: Any, axis: int = -1, **how: Any) -> Any:
+    """`quantile` of a half.
+
+    Args:
+        x: Floating-point tensor.
+        axis: The axis to reduce.
+        **how: temperature, forward and scale, as of `quantile`.
+
+    Returns:
+        A tensor of the dtype of x without the axis.
+
+    Example:
+        >>> round(float(median([1.0, 9.0, 5.0])), 3)
+        5.0
+    """
+    return quantile(x, 0.5, axis, **how)
+
+
+def top_k(
+    x: Any, k: int, *, temperature: Any = 0.1, forward: str = "soft", scale: Any = 1.0
+) -> Any:
+    """The k largest values along the last axis, the largest first: `sort`, cut off.
+
+    Args:
+        x: Floating-point tensor, shape (..., n).
+        k: How many, from 0 to n.
+        temperature: How soft: a number >= 0 or a scalar tensor; 0 gives the hard values.
+        forward: `soft` returns the surrogate, `hard` the elements with its gradient.
+        scale: The size of a typical difference: a positive number or a scalar tensor.
+
+    Returns:
+        A tensor of shape (..., k) and the dtype of x. NaN for a row that holds NaN.
+
+    Raises:
+        BevelValueError: k lies outside of [0, n], or an argument cannot be used.
+        BevelTypeError: x is not floating-point.
+
+    Example:
+        >>> [round(float(v), 3) for v in top_k([3.0, 1.0, 2.0], 2)]
+        [3.0, 2.0]
+    """
+    choose("forward", forward, FORWARDS)
+    x = floating("x", x)
+    _check_k(x, k)
+    n = K.shape(x)[-1]
+    ranks = K.cast(n - 1 - K.arange(k), compute_dtype(dtype_of(x)))
+    exact = K.flip(K.sort(x, axis=-1), axis=-1)[..., :k]
+    return _values(x, ranks, exact, temperature, scale, forward)
+
+
+def top_k_mask(
+    x: Any, k: int, *, temperature: Any = 0.1, forward: str = "soft", scale: Any = 1.0
+) -> Any:
+    """How far each element belongs to the k largest: shares between 0 and 1 that sum to k.
+
+    K((x_i - t) / (temperature * scale)) with the threshold t at which they sum to k. Equal elements
+    have equal shares.
+
+    Args:
+        x: Floating-point tensor, shape (..., n).
+        k: How many, from 0 to n.
+        temperature: How soft: a number >= 0 or a scalar tensor.
+        forward: `soft` returns the surrogate, `hard` 0 and 1 with its gradient; elements that are
+            equal to the k-th largest share what is left for them.
+        scale: The size of a typical difference: a positive number or a scalar tensor.
+
+    Returns:
+        A tensor of the shape and dtype of x. NaN for a row that holds NaN.
+
+    Raises:
+        BevelValueError: k lies outside of [0, n], or an argument cannot be used.
+        BevelTypeError: x is not floating-point.
+
+    Example:
+        >>> [float(p) for p in top_k_mask([3.0, 1.0, 2.0], 2)]
+        [1.0, 0.0, 1.0]
+        >>> [float(p) for p in top_k_mask([1.0, 1.0, 0.0], 1)]
+        [0.5, 0.5, 0.0]
+    """
+    choose("forward", forward, FORWARDS)
+    x = floating("x", x)
+    _check_k(x, k)
+    dtype = compute_dtype(dtype_of(x))
+    spread = width(temperature, scale, dtype)
+    wide = K.cast(x, dtype)
+    if spread.hard or x.shape[-1] == 0:
+        return K.cast(K.stop_gradient(_largest(wide, k)), dtype_of(x))
+    share = _masked(_relative(wide, spread), k, spread)
+    if forward == "hard":
+        share = straight_through(_largest(K.stop_gradient(wide), k), share)
+    return K.cast(share, dtype_of(x))
+
+
+def _values(x: Any, ranks: Any, exact: Any, temperature: Any, scale: Any, forward: str) -> Any:
+    """The values along the last axis at ranks that count from 0, in the dtype of x."""
+    dtype = compute_dtype(dtype_of(x))
+    spread = width(temperature, scale, dtype)
+    if spread.hard or x.shape[-1] == 0:
+        return exact
+    found = _inverted(_relative(K.cast(x, dtype), spread), ranks, spread)
+    if spread.unit is not None:
+        found = found * spread.unit
+    if forward == "hard":
+        found = straight_through(K.cast(exact, dtype), found)
+    return K.cast(found, dtype_of(x))
+
+
+def _inverted(x: Any, ranks: Any, spread: Width) -> Any:
+    """Where sum over j of K((t - x_j) / width) = rank + 1/2; in the middle where that is a stretch.
+
+    Args:
+        x: Shape (..., n), float32 or float64.
+        ranks: Shape (k,), the same dtype.
+        spread: The width, in units of the temperature.
+    """
+    dtype, n, k = dtype_of(x), K.shape(x)[-1], K.shape(ranks)[0]
+
+    def value(_: Any, x: Any, unit: Any) -> tuple[Any, None]:
+        with double_precision():
+            line = _line(x, unit)
+            places = _crossings(line.position, K.cast(ranks, "float64") + 0.5)
+            left, right = (_number(line, p, K.cast(unit, "float64")) for p in places)
+            return K.cast(0.5 * (left + right) + line.poison, dtype), None
+
+    def gradient(_: Any, __: Any, g: Any, x: Any, unit: Any) -> Any:
+        t = K.stop_gradient(value(None, x, unit)[0])
+        return _shared(t, x, g, unit), K.zeros_like(unit)
+
+    found = with_gradient(value, gradient, (K.reshape(x, (-1, n)), _unit(spread, dtype)))
+    return K.reshape(found, (*K.shape(x)[:-1], k))
+
+
+def _masked(x: Any, k: int, spread: Width) -> Any:
+    """The shares of `top_k_mask`, shape (..., n)."""
+    dtype, shape = dtype_of(x), K.shape(x)
+
+    def value(_: Any, x: Any, unit: Any) -> tuple[Any, Any]:
+        with double_precision():
+            line = _line(x, unit)
+            middle = K.cast(shape[-1] - k, "float64")
+            left, right = _crossings(line.position, K.reshape(middle, (1,)))
+            distance = K.reshape(line.position - 0.5 * (left + right), (-1,))
+            share = placed(K.clip(0.5 + 0.5 * distance, 0.0, 1.0), line.order)
+            is_near = placed(K.cast(K.abs(distance) < 1, "float64"), line.order)
+            share, is_near = (K.cast(K.reshape(t, K.shape(x)), dtype) for t in (share, is_near))
+            return share + K.cast(line.poison, dtype), is_near
+
+    def gradient(_: Any, is_near: Any, g: Any, x: Any, unit: Any) -> Any:
+        number = K.maximum(K.sum(is_near, axis=-1, keepdims=True), 1.0)
+        mean = K.sum(g * is_near, axis=-1, keepdims=True) / number
+        return (g - mean) * is_near / (2 * unit), K.zeros_like(unit)
+
+    found = with_gradient(value, gradient, (K.reshape(x, (-1, shape[-1])), _unit(spread, dtype)))
+    return K.reshape(found, shape)
+
+
+def _largest(x: Any, k: int) -> Any:
+    """1 for the k largest; those equal to the k-th share what is left for them."""
+    if k == 0 or x.shape[-1] == 0:
+        return K.zeros_like(x)
+    last = K.flip(K.sort(x, axis=-1), axis=-1)[..., k - 1 : k]
+    larger, equal = (K.cast(t, dtype_of(x)) for t in (x > last, x == last))
+    left = k - K.sum(larger, axis=-1, keepdims=True)
+    share = larger + equal * left / K.sum(equal, axis=-1, keepdims=True)
+    return share + 0 * K.sum(K.where(K.isnan(x), x, K.zeros_like(x)), axis=-1, keepdims=True)
+
+
+class _Line(NamedTuple):
+    """Sorted rows as positions in units of the width, the empty space cut; see `neighbours`."""
+
+    order: Any
+    numbers: Any
+    position: Any
+    poison: Any
+
+
+def _line(x: Any, unit: Any) -> _Line:
+    found = neighbours(x, unit, [])
+    numbers = gathered(K.reshape(K.cast(K.stop_gradient(x), "float64"), (-1,)), found.order)
+    rows = [K.reshape(t, K.shape(x)) for t in (numbers, found.position, found.poison)]
+    return _Line(found.order, rows[0], rows[1], rows[2][:, :1])
+
+
+def _crossings(position: Any, heights: Any) -> tuple[Any, Any]:
+    """Positions, shape (rows, k), just before and just after the rising curve has these heights."""
+    corners = K.concatenate([position - 1, position + 1], axis=-1)
+    bends = K.concatenate([K.ones_like(position), -K.ones_like(position)], axis=-1)
+    order = K.argsort(corners, axis=-1)
+    corners, bends = (K.take_along_axis(t, order, axis=-1) for t in (corners, bends))
+    slopes = cumulated(bends, axis=-1) / 2
+    rises = slopes[:, :-1] * (corners[:, 1:] - corners[:, :-1])
+    known = cumulated(K.concatenate([K.zeros_like(position[:, :1]), rises], axis=-1), axis=-1)
+    rows, count = K.shape(corners)
+
+    def at(heights: Any) -> Any:
+        heights = K.broadcast_to(heights, (rows, K.shape(heights)[0]))
+        before = K.clip(search(known, heights), 1, count - 1) - 1
+        here = [K.take_along_axis(t, before, axis=-1) for t in (corners, known, slopes)]
+        start, height, slope = here
+        return start + (heights - height) / K.where(slope > 0, slope, K.ones_like(slope))
+
+    return at(heights - _NEAR), at(heights + _NEAR)
+
+
+def _number(line: _Line, place: Any, unit: Any) -> Any:
+    """The numbers at positions, seen from the nearest element."""
+    after = search(line.position, place)
+    low, high = K.maximum(after - 1, 0), K.minimum(after, K.shape(line.position)[1] - 1)
+    far = [place - K.take_along_axis(line.position, i, axis=-1) for i in (low, high)]
+    is_low = K.abs(far[0]) < K.abs(far[1])
+    numbers = [K.take_along_axis(line.numbers, i, axis=-1) for i in (low, high)]
+    return K.where(is_low, numbers[0], numbers[1]) + K.where(is_low, far[0], far[1]) * unit
+
+
+def _shared(t: Any, x: Any, g: Any, unit: Any) -> Any:
+    """Each value's gradient, in equal shares to the elements within its window."""
+    box, k = _STEP.shape.derivative, K.shape(t)[-1]
+    joined = K.stop_gradient(K.concatenate([t, x], axis=-1))
+    with double_precision():
+        found = neighbours(joined, unit, [box])
+    here, there = K.zeros_like(t), K.zeros_like(x)
+    count = sums(joined, K.concatenate([here, there + 1], axis=-1), unit, box, None, found)
+    count = K.stop_gradient(count[:, :k])
+    share = K.where(count > 0, g / K.where(count > 0, count, K.ones_like(count)), here)
+    share = K.concatenate([share, there], axis=-1)
+    return sums(joined, share, unit, box, None, found)[:, k:]
+
+
+def _relative(x: Any, spread: Width) -> Any:
+    """x with the gradient of the temperature, where that is a tensor."""
+    return x if spread.unit is None else x / spread.unit
+
+
+def _unit(spread: Width, dtype: str) -> Any:
+    """The width of the kernel in x."""
+    value = constant(spread.value, dtype) if is_scalar(spread.value) else spread.value
+    return value * _STEP.width
+
+
+def _between(ordered: Any, ranks: Any) -> Any:
+    """The entries of sorted rows at ranks between whole numbers, on a straight line."""
+    low = K.cast(K.floor(ranks), "int32")
+    high = K.minimum(low + 1, K.shape(ordered)[-1] - 1)
+    share = K.cast(ranks - K.floor(ranks), dtype_of(ordered))
+    return (1 - share) * K.take(ordered, low, axis=-1) + share * K.take(ordered, high, axis=-1)
+
+
+def _last(x: Any, axis: int) -> Any:
+    return K.moveaxis(x, axis, -1)
+
+
+def _check_k(x: Any, k: int) -> None:
+    n = x.shape[-1] if len(x.shape) else None
+    if len(x.shape) == 0 or not isinstance(k, int) or k < 0 or (n is not None and k > n):
+        raise BevelValueError(
+            f"`k` must be a whole number from 0 to the length of the last axis; got {k!r} for "
+            f"shape {tuple(x.shape)}."
+        )
