@@ -16,6 +16,7 @@ import tempfile
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from bevel.errors import BevelTypeError, MissingFrameworkError, printable
 
@@ -146,6 +147,31 @@ def check_active(framework: str) -> None:
             help=f"set the environment variable KERAS_BACKEND={framework}, or import {framework}"
             " before bevel and keras; then start Python anew.",
         )
+
+
+def is_concrete(x: Any) -> bool:
+    """Whether a tensor of the active framework has values now, and is not being traced."""
+    import keras
+
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.executing_eagerly() and hasattr(x, "numpy")
+    if keras.config.backend() == "jax":
+        from jax.core import Tracer
+
+        return not isinstance(x, Tracer)
+    return not sys.modules["torch"].compiler.is_compiling()
+
+
+def to_numpy(x: Any) -> Any:
+    """The values of a tensor of the active framework, which may be waiting for its gradient."""
+    import keras
+
+    if keras.config.backend() != "torch":
+        return keras.ops.convert_to_numpy(x)
+    x = x.detach().cpu()
+    return (x.float() if x.dtype == sys.modules["torch"].bfloat16 else x).numpy()
 
 
 def _configured() -> str | None:

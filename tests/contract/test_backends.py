@@ -39,17 +39,21 @@ def test_plain_functions_are_the_same_on_another_backend(backend: str) -> None:
     assert _passed(Path(__file__).parents[1] / "test_python_layers.py", backend) > 40
 
 
-@pytest.mark.parametrize("table", ["test_pairwise.py", "test_order.py"])
+@pytest.mark.parametrize("table", ["test_pairwise.py", "test_order.py", "test_losses.py"])
 @pytest.mark.parametrize(
     ("backend", "selected", "float64"),
     [
         ("torch", "test", True),
-        ("jax", "(linear or precision or invert) and not float64 and not derivative", False),
+        (
+            "jax",
+            "(linear or precision or invert or hard_limit_is or zero_is) and not (float64 or derivative)",
+            False,
+        ),
         pytest.param("jax", "test", True, marks=pytest.mark.slow),
     ],
     ids=["torch", "jax", "jax-complete"],
 )
-def test_sums_and_order_are_the_same_on_another_backend(
+def test_sums_order_and_losses_are_the_same_on_another_backend(
     table: str, backend: str, selected: str, float64: bool
 ) -> None:
     selected = f"{selected} and not (large or million or temperature_has)"

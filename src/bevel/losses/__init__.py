@@ -1,7 +1,31 @@
-"""Losses made from metrics: what is reported is what is trained on."""
+"""Losses: any metric relaxed, and the ones whose sums are worth writing by hand.
+
+`MetricLoss` makes a loss of a Keras metric or of a function. The others are exact and log-linear
+forms of metrics that compare all rows with all (`ranking`, `lists`), and of those of regions
+(`segmentation`) and of confusion matrices (`confusion`), on every backend.
+"""
 
 from __future__ import annotations
 
+from bevel.losses.confusion import MCC, BalancedAccuracy, CohenKappa, FBeta
+from bevel.losses.lists import NDCG, MeanAveragePrecision
 from bevel.losses.metric_loss import MetricLoss
+from bevel.losses.ranking import AUC, AveragePrecision, Spearman
+from bevel.losses.segmentation import Dice, Jaccard, Lovasz, Tversky
 
-__all__ = ["MetricLoss"]
+__all__ = [
+    "AUC",
+    "MCC",
+    "NDCG",
+    "AveragePrecision",
+    "BalancedAccuracy",
+    "CohenKappa",
+    "Dice",
+    "FBeta",
+    "Jaccard",
+    "Lovasz",
+    "MeanAveragePrecision",
+    "MetricLoss",
+    "Spearman",
+    "Tversky",
+]

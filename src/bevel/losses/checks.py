@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import ops as K
 
-from bevel import frontends
+from bevel.backend import is_concrete, to_numpy
 from bevel.errors import BevelTypeError, BevelValueError
 from bevel.losses.conventions import Convention
 
@@ -86,6 +86,21 @@ def weights_of(sample_weight: Any, mask: Any, y_pred: Any, dtype: str) -> Any:
     return weights
 
 
+def without_unweighted(y_true: Any, y_pred: Any, weights: Any) -> tuple[Any, Any]:
+    """Rows of weight 0 are replaced, so that a NaN in them reaches neither value nor gradient."""
+    counted = weights != 0
+
+    def cleared(tensor: Any) -> Any:
+        depth = len(tensor.shape) - len(counted.shape)
+        if depth < 0:
+            keep = K.reshape(counted, K.shape(tensor))
+        else:
+            keep = K.reshape(counted, (*K.shape(counted), *(1,) * depth))
+        return K.where(keep, tensor, K.zeros_like(tensor))
+
+    return cleared(y_true), cleared(y_pred)
+
+
 def check_values(
     convention: Convention | None, y_true: Any, y_pred: Any, weights: Any, from_logits: bool
 ) -> None:
@@ -95,9 +110,9 @@ def check_values(
         BevelValueError: A label is none of those that the metric takes, or a probability is
             outside [0, 1].
     """
-    if convention is None or frontends.executor().in_graph():
+    if convention is None or not (is_concrete(y_true) and is_concrete(y_pred)):
         return
-    skipped = None if weights is None else K.convert_to_numpy(weights) == 0
+    skipped = None if weights is None else to_numpy(weights) == 0
     if convention.labels in _ALLOWED:
         allowed = _ALLOWED[convention.labels]
         labels = _shown(y_true, skipped)
@@ -130,7 +145,7 @@ def is_invalid(convention: Convention | None, y_true: Any, y_pred: Any) -> Any:
 
 def _shown(tensor: Any, skipped: np.ndarray | None) -> np.ndarray:
     """The values that count, those of rows without weight as NaN."""
-    values = np.array(K.convert_to_numpy(tensor), dtype="float64")
+    values = np.array(to_numpy(tensor), dtype="float64")
     if skipped is not None:
         shape = skipped.shape + (1,) * (values.ndim - skipped.ndim)
         values[np.broadcast_to(skipped.reshape(shape[: values.ndim]), values.shape)] = np.nan
@@ -140,7 +155,7 @@ def _shown(tensor: Any, skipped: np.ndarray | None) -> np.ndarray:
 def _check(
     tensor: Any, name: str, is_bad: Any, expected: str, skipped: np.ndarray | None = None
 ) -> None:
-    if frontends.executor().in_graph():
+    if not is_concrete(tensor):
         return
     values = _shown(tensor, skipped)
     bad = np.argwhere(is_bad(values))

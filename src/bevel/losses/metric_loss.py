@@ -23,7 +23,14 @@ from keras import ops as K
 
 from bevel import frontends
 from bevel.errors import BevelTypeError, BevelValueError
-from bevel.losses.checks import aligned, check_values, floating, is_invalid, weights_of
+from bevel.losses.checks import (
+    aligned,
+    check_values,
+    floating,
+    is_invalid,
+    weights_of,
+    without_unweighted,
+)
 from bevel.losses.conventions import convention_of
 from bevel.ops.arguments import check_temperature
 from bevel.relaxation import relax
@@ -164,7 +171,7 @@ class MetricLoss(keras.losses.Loss):
         check_values(self.convention, y_true, y_pred, weights, bool(self.from_logits))
         invalid = is_invalid(self.convention, y_true, y_pred)
         if weights is not None:
-            y_true, y_pred = _without_unweighted(y_true, y_pred, weights)
+            y_true, y_pred = without_unweighted(y_true, y_pred, weights)
         if self.from_logits:
             y_pred = self._link(y_pred)(y_pred)
         if self._stateless is None:
@@ -325,18 +332,3 @@ def _found(metric: Any) -> Any:
 
 def _name_of(metric: Any) -> str:
     return getattr(metric, "name", None) or getattr(metric, "__name__", type(metric).__name__)
-
-
-def _without_unweighted(y_true: Any, y_pred: Any, weights: Any) -> tuple[Any, Any]:
-    """Rows of weight 0 are replaced, so that a NaN in them reaches neither value nor gradient."""
-    counted = weights != 0
-
-    def cleared(tensor: Any) -> Any:
-        depth = len(tensor.shape) - len(counted.shape)
-        if depth < 0:
-            keep = K.reshape(counted, K.shape(tensor))
-        else:
-            keep = K.reshape(counted, (*K.shape(counted), *(1,) * depth))
-        return K.where(keep, tensor, K.zeros_like(tensor))
-
-    return cleared(y_true), cleared(y_pred)

@@ -1,0 +1,381 @@
+"""One table of the losses written by hand, held to the same promises on whichever backend runs.
+
+`test_backends.py` runs this file again on the other backends.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import ops as K
+from sklearn import metrics
+
+from bevel import losses
+from bevel.errors import BevelTypeError, BevelValueError
+
+from .gradients import MODES, array, compiled, tensor, value_and_gradient
+
+RNG = np.random.default_rng(5)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A loss, data for it, and the hard metric that it is 1 minus of.
+
+    `data` gives labels and predictions for a number of rows; `sharp` makes the loss whose value is
+    that of the metric, for `hard` predictions.
+    """
+
+    name: str
+    make: Callable[..., Any]
+    data: Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]]
+    metric: Callable[[np.ndarray, np.ndarray], float]
+    sharp: dict[str, Any]
+    hard: Callable[[np.ndarray], np.ndarray] = lambda p: p
+    link: Callable[[Any], Any] = lambda z: z
+    repeats: bool = True
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _binary(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    y = (np.arange(n) % 3 == 0) * 1.0
+    return rng.permutation(y), rng.random(n)
+
+
+def _real(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.round(rng.normal(size=n), 1), rng.normal(size=n)
+
+
+def _lists(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    y = rng.integers(0, 4, (n, 12)) * (rng.random((n, 12)) < 0.5)
+    y[:, 0] = 1
+    return y * 1.0, rng.normal(size=(n, 12))
+
+
+def _classes(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    z = rng.normal(size=(n, 3))
+    p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+    return np.eye(3)[np.arange(n) % 3], p
+
+
+def _pixels(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    return (rng.random((n, 4, 1)) < 0.4) * 1.0, rng.random((n, 4, 1))
+
+
+def _decided(p: np.ndarray) -> np.ndarray:
+    return np.eye(3)[p.argmax(-1)] if p.ndim == 2 and p.shape[1] == 3 else (p > 0.5) * 1.0
+
+
+def _of_classes(score: Callable[..., float], **how: Any) -> Callable[..., float]:
+    return lambda y, p: score(y.argmax(-1), p.argmax(-1), **how)
+
+
+def _map(y: np.ndarray, s: np.ndarray) -> float:
+    return float(
+        np.mean([metrics.average_precision_score(a > 0, b) for a, b in zip(y, s, strict=True)])
+    )
+
+
+def _spearman(y: np.ndarray, s: np.ndarray) -> float:
+    ranks = [(t[:, None] > t).sum(1) + 0.5 * (t[:, None] == t).sum(1) for t in (y, s)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def _gmean(y: np.ndarray, p: np.ndarray) -> float:
+    recall = metrics.recall_score(y.argmax(-1), p.argmax(-1), average=None)
+    return float(np.prod(recall) ** (1 / 3))
+
+
+_sigmoid, _softmax = K.sigmoid, K.softmax
+SHARP = {"temperature": 1e-4}
+SHARP_STEP = SHARP | {"kernel": "linear"}
+TABLE = (
+    Row("AUC", losses.AUC, _binary, metrics.roc_auc_score, SHARP_STEP),
+    Row("AveragePrecision", losses.AveragePrecision, _binary, metrics.average_precision_score,
+        SHARP, repeats=False),
+    Row("Spearman", losses.Spearman, _real, _spearman, SHARP),
+    Row("NDCG", losses.NDCG, _lists, lambda y, s: metrics.ndcg_score(2**y - 1, s), SHARP_STEP,
+        repeats=False),
+    Row("NDCG@4", lambda **how: losses.NDCG(k=4, **how), _lists,
+        lambda y, s: metrics.ndcg_score(2**y - 1, s, k=4), SHARP_STEP, repeats=False),
+    Row("MeanAveragePrecision", losses.MeanAveragePrecision, _lists, _map, SHARP, repeats=False),
+    Row("F1", losses.FBeta, _binary, lambda y, p: metrics.f1_score(y, p > 0.5), SHARP,
+        link=_sigmoid),
+    Row("F2 of classes", lambda **how: losses.FBeta(beta=2, average="weighted", **how), _classes,
+        _of_classes(metrics.fbeta_score, beta=2, average="weighted"), SHARP, link=_softmax),
+    Row("MCC", losses.MCC, _binary, lambda y, p: metrics.matthews_corrcoef(y, p > 0.5), SHARP,
+        link=_sigmoid),
+    Row("MCC of classes", losses.MCC, _classes, _of_classes(metrics.matthews_corrcoef), SHARP,
+        link=_softmax),
+    Row("CohenKappa", lambda **how: losses.CohenKappa(weights="quadratic", **how), _classes,
+        _of_classes(metrics.cohen_kappa_score, weights="quadratic"), SHARP, link=_softmax),
+    Row("BalancedAccuracy", losses.BalancedAccuracy, _classes,
+        _of_classes(metrics.balanced_accuracy_score), SHARP, link=_softmax),
+    Row("GMean", lambda **how: losses.BalancedAccuracy(geometric=True, **how), _classes, _gmean,
+        SHARP, link=_softmax),
+    Row("Dice", losses.Dice, _pixels,
+        lambda y, p: metrics.f1_score(y.ravel(), p.ravel() > 0.5), {}, _decided, _sigmoid),
+    Row("Jaccard", losses.Jaccard, _pixels,
+        lambda y, p: metrics.jaccard_score(y.ravel(), p.ravel() > 0.5), {}, _decided, _sigmoid),
+    Row("Jaccard of classes", losses.Jaccard, _classes,
+        _of_classes(metrics.jaccard_score, average="macro"), {}, _decided, _softmax),
+    Row("Lovasz", losses.Lovasz, _pixels,
+        lambda y, p: metrics.jaccard_score(y.ravel(), p.ravel() > 0.5), {}, _decided, _sigmoid),
+    Row("Lovasz of classes", losses.Lovasz, _classes,
+        _of_classes(metrics.jaccard_score, average="macro"), {}, _decided, _softmax),
+)  # fmt: skip
+every = pytest.mark.parametrize("row", TABLE, ids=str)
+
+
+def _tensors(row: Row, n: int = 24, dtype: str = "float32") -> tuple[Any, Any]:
+    y, p = row.data(np.random.default_rng(n), n)
+    return tensor(y, dtype), tensor(p, dtype)
+
+
+@every
+def test_the_hard_limit_is_the_metric(row: Row) -> None:
+    for n in (9, 60):
+        y, p = row.data(np.random.default_rng(n), n)
+        p = p.astype("float32")
+        loss = row.make(**row.sharp)(tensor(y, "float32"), tensor(row.hard(p), "float32"))
+        assert float(array(loss)) == pytest.approx(1 - row.metric(y, p), abs=2e-3)
+
+
+@every
+@pytest.mark.parametrize("mode", MODES)
+def test_compiled_and_eager_agree(row: Row, mode: str) -> None:
+    y, p = _tensors(row)
+    loss = row.make()
+    value, (found,) = value_and_gradient(lambda p: loss(y, p), p)
+    again, (compiled_one,) = value_and_gradient(lambda p: loss(y, p), p, mode=mode)
+    assert np.isfinite(found).all()
+    assert np.abs(found).max() > 0
+    assert again == pytest.approx(float(value), rel=1e-5)
+    np.testing.assert_allclose(compiled_one, found, rtol=1e-3, atol=1e-5 * np.abs(found).max())
+
+
+@every
+def test_a_row_of_weight_zero_is_as_if_it_were_not_there(row: Row) -> None:
+    y, p = (array(t) for t in _tensors(row, 16))
+    p[-2:] = np.nan
+    weights = tensor(np.arange(16) < 14, "float32")
+    loss = row.make()
+    value, (found,) = value_and_gradient(
+        lambda p: loss(tensor(y, "float32"), p, weights), tensor(p, "float32")
+    )
+    alone = loss(tensor(y[:14], "float32"), tensor(p[:14], "float32"))
+    assert value == pytest.approx(float(array(alone)), rel=1e-4)
+    assert np.isfinite(found).all()
+    assert not found[-2:].any()
+
+
+@every
+def test_a_weight_counts_repetitions(row: Row) -> None:
+    if not row.repeats or "Lovasz" in row.name:
+        pytest.skip("lists are weighed, Lovász's order has no weights, equal scores count half")
+    y, p = (array(t) for t in _tensors(row, 15))
+    times = RNG.integers(1, 4, 15)
+    loss = row.make(**row.sharp)
+    weighed = loss(tensor(y, "float32"), tensor(p, "float32"), tensor(times, "float32"))
+    repeated = loss(*(tensor(np.repeat(t, times, axis=0), "float32") for t in (y, p)))
+    assert float(array(weighed)) == pytest.approx(float(array(repeated)), abs=2e-3)
+
+
+@every
+@pytest.mark.parametrize("label", [0.0, 1.0])
+def test_degenerate_labels_have_a_finite_gradient(row: Row, label: float) -> None:
+    y, p = (array(t) for t in _tensors(row, 8))
+    same = np.full_like(y, label)
+    if same.shape[-1] == 3:
+        same[..., 1:] = 1 - label
+        same[..., 2] = 0
+    loss = row.make()
+    for weights in (None, tensor(np.zeros(8), "float32")):
+        value, (found,) = value_and_gradient(
+            lambda p, w=weights: loss(tensor(same, "float32"), p, w), tensor(p, "float32")
+        )
+        assert np.isfinite(value)
+        assert np.isfinite(found).all()
+        assert weights is None or (value == 0 and not found.any())
+
+
+@every
+def test_equal_and_extreme_predictions_are_finite(row: Row) -> None:
+    y, p = (array(t) for t in _tensors(row, 12))
+    for given in (np.full_like(p, 0.5), np.round(p), np.zeros_like(p), np.ones_like(p)):
+        for dtype in ("float16", "float32"):
+            value, (found,) = value_and_gradient(
+                lambda p: row.make()(tensor(y, "float32"), p), tensor(given, dtype)
+            )
+            assert np.isfinite(value)
+            assert np.isfinite(found).all()
+
+
+@every
+def test_nan_in_is_nan_out(row: Row) -> None:
+    y, p = (array(t) for t in _tensors(row, 12))
+    p[3] = np.nan
+    run = compiled(lambda p: row.make()(tensor(y, "float32"), p), (*MODES, "eager")[0])
+    assert np.isnan(array(run(tensor(p, "float32"))))
+
+
+@every
+def test_it_survives_its_configuration(row: Row) -> None:
+    y, p = _tensors(row)
+    loss = row.make(name="own", reduction="sum")
+    config = json.loads(json.dumps(keras.losses.serialize(loss)))
+    again = keras.losses.deserialize(config)
+    assert type(again) is type(loss)
+    assert again.name == "own"
+    assert again.get_config() == loss.get_config()
+    assert float(array(again(y, p))) == float(array(loss(y, p)))
+
+
+@every
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_free_predictions_descend_to_the_optimum(row: Row, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    y, p = row.data(rng, 48)
+    z = rng.normal(size=p.shape)
+    loss, target = row.make(), tensor(y, "float32")
+    run = compiled(
+        lambda z: value_and_gradient_of(lambda z: loss(target, row.link(z)), z), _fastest()
+    )
+    first, second = np.zeros_like(z), np.zeros_like(z)
+    before = row.metric(y, array(row.link(tensor(z, "float32"))))
+    for n in range(1, 401):
+        g = array(run(tensor(z, "float32")))
+        first, second = 0.9 * first + 0.1 * g, 0.999 * second + 0.001 * g * g
+        z -= 0.1 * (first / (1 - 0.9**n)) / (np.sqrt(second / (1 - 0.999**n)) + 1e-8)
+    after = row.metric(y, array(row.link(tensor(z, "float32"))))
+    best = 1.0
+    assert (after - before) / (best - before) >= 0.99
+
+
+def value_and_gradient_of(function: Callable[[Any], Any], z: Any) -> Any:
+    """Only the gradient."""
+    from .gradients import _with_gradients
+
+    return _with_gradients(function)(z)[1][0]
+
+
+def _fastest() -> str:
+    return (*MODES, "eager")[0]
+
+
+Y, P = np.array([0.0, 1.0, 1.0, 0.0]), np.array([0.2, 0.4, 0.9, 0.6])
+
+
+@pytest.mark.parametrize(
+    ("loss", "arguments", "error", "words"),
+    [
+        (losses.AUC(), (Y, P[:3]), BevelValueError, "shape"),
+        (losses.AUC(), (2 * Y, P), BevelValueError, r"only \[0, 1\]"),
+        (losses.AUC(), (Y, np.arange(4)), BevelTypeError, "must be floats"),
+        (losses.AUC(), (Y, P, -Y), BevelValueError, "finite and >= 0"),
+        (losses.AUC(), (np.arange(4), P.reshape(2, 2)), BevelValueError, "shape"),
+        (losses.NDCG(), (Y, P), BevelValueError, r"\(lists, items\)"),
+        (losses.Dice(), (Y, 3 * P), BevelValueError, "from_logits"),
+        (losses.FBeta(), (Y[:, None] * np.ones(3), P), BevelValueError, "shape"),
+    ],
+)
+def test_bad_input_is_named(loss: Any, arguments: Any, error: type, words: str) -> None:
+    given = [tensor(t, "float32" if t.dtype == float else "int32") for t in arguments]
+    with pytest.raises(error, match=words):
+        loss(*given)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: losses.AUC(kernel="triangular"), "kernel"),
+        (lambda: losses.AUC(temperature=0), "temperature"),
+        (lambda: losses.AUC(reduction="median"), "reduction"),
+        (lambda: losses.NDCG(k=0), "at least 1"),
+        (lambda: losses.NDCG(gain="cubic"), "gain"),
+        (lambda: losses.FBeta(beta=0), "beta"),
+        (lambda: losses.FBeta(average="all"), "average"),
+        (lambda: losses.CohenKappa(weights="cubic"), "weights"),
+        (lambda: losses.Tversky(alpha=-1), "alpha"),
+        (lambda: losses.Tversky(gamma=0), "gamma"),
+        (lambda: losses.Dice(over="pixel"), "over"),
+        (lambda: losses.Lovasz(hinge=True, from_logits=True), "hinge"),
+    ],
+)
+def test_settings_that_cannot_be_used(make: Callable[[], Any], words: str) -> None:
+    with pytest.raises(BevelValueError, match=words):
+        make()
+
+
+def test_false_positives_weigh_alpha_and_false_negatives_beta() -> None:
+    y, p = (
+        tensor([[1.0], [1.0], [1.0], [0.0]], "float32"),
+        tensor([[1.0], [0.0], [0.0], [1.0]], "float32"),
+    )
+    assert float(array(losses.Tversky(alpha=3, beta=0.5)(y, p))) == pytest.approx(
+        1 - 1 / (1 + 3 + 1)
+    )
+
+
+def test_a_class_that_is_absent_is_left_out_or_pushed_to_none() -> None:
+    y = np.eye(3)[[0, 0, 1, 1]]
+    p = np.full((4, 3), 1 / 3)
+    for smooth, moves in ((0.0, False), (1.0, True)):
+        _, (found,) = value_and_gradient(
+            lambda p, s=smooth: losses.Dice(smooth=s)(tensor(y, "float32"), p), tensor(p, "float32")
+        )
+        assert bool(np.abs(found[:, 2]).max() > 0) is moves
+
+
+def test_ignored_pixels_and_class_numbers() -> None:
+    numbers, p = RNG.integers(0, 3, (2, 5)), RNG.random((2, 5, 3))
+    p /= p.sum(-1, keepdims=True)
+    one_hot = np.eye(3)[numbers]
+    for make in (losses.Dice, losses.Jaccard, losses.Lovasz):
+        for how in ({}, {"over": "image"}, {"ignore_class": 2}):
+            loss = make(**how)
+            by_number = loss(tensor(numbers, "int32"), tensor(p, "float32"))
+            by_row = loss(tensor(one_hot, "float32"), tensor(p, "float32"))
+            assert float(array(by_number)) == pytest.approx(float(array(by_row)), rel=1e-5)
+        kept = numbers != 2
+        alone = make()(tensor(one_hot[kept], "float32"), tensor(p[kept], "float32"))
+        assert float(array(by_row)) == pytest.approx(float(array(alone)), rel=1e-5)
+
+
+def test_finite_in_float16_on_a_large_mask() -> None:
+    p = tensor(np.full((1, 600, 600, 1), 0.5), "float16")
+    y = tensor(np.ones((1, 600, 600, 1)), "float16")
+    assert float(array(losses.Dice()(y, p))) == pytest.approx(1 / 3, rel=1e-3)
+
+
+def test_padding_changes_nothing() -> None:
+    labels, scores = np.array([[2.0, 0.0, 1.0]]), np.array([[0.1, 0.4, 0.2]])
+    padded = np.c_[labels, -1.0, -1.0], np.c_[scores, 9.0, np.nan]
+    for loss in (losses.NDCG(), losses.NDCG(k=2), losses.MeanAveragePrecision()):
+        short = loss(*(tensor(t, "float32") for t in (labels, scores)))
+        long, (found,) = value_and_gradient(
+            lambda s, loss=loss: loss(tensor(padded[0], "float32"), s), tensor(padded[1], "float32")
+        )
+        assert long == pytest.approx(float(array(short)), rel=1e-5)
+        assert np.isfinite(found).all()
+        assert not found[:, 3:].any()
+
+
+def test_columns_are_averaged_or_kept() -> None:
+    y, s = (RNG.random((20, 3)) < 0.5) * 1.0, RNG.normal(size=(20, 3))
+    y[:, 2] = 0  # no positives: left out of the mean
+    each = array(losses.AUC(reduction=None)(tensor(y, "float32"), tensor(s, "float32")))
+    mean = float(array(losses.AUC()(tensor(y, "float32"), tensor(s, "float32"))))
+    assert each.shape == (3,)
+    assert each[2] == 0
+    assert mean == pytest.approx(each[:2].mean(), rel=1e-5)
+    one = losses.AUC()(tensor(y[:, 0], "float32"), tensor(s[:, 0], "float32"))
+    assert each[0] == pytest.approx(float(array(one)), rel=1e-5)
