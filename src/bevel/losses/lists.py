@@ -116,6 +116,7 @@ class NDCG(_Lists):
             -scores, weights=here, kernel=self.kernel, temperature=self.temperature
         )
         rank = before + (0.0 if self.kernel in HINGES else 0.5)  # itself: K(0) is in the sum
+        rank = K.where(here > 0, rank, K.ones_like(rank))
         counted = gains * math.log(2) / K.log1p(rank)
         places = K.cast(1 + K.arange(K.shape(y)[-1]), y.dtype)
         best = K.flip(K.sort(gains, axis=-1), axis=-1) * math.log(2) / K.log1p(places)
