@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("tensorflow", "keras", "numpy")
+_PACKAGES = ("tensorflow", "jax", "torch", "keras", "numpy")
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def spread(values: Sequence[float]) -> Spread:
 def machine() -> dict[str, str]:
     """The processor and the versions that matter; nothing that names this one computer."""
     modules = metadata.packages_distributions()
-    packages = {name: metadata.version(modules[name][0]) for name in _PACKAGES}
+    packages = {n: metadata.version(modules[n][0]) for n in _PACKAGES if n in modules}
     return {
         "processor": _processor(),
         "cores": str(os.cpu_count()),

@@ -13,7 +13,7 @@ import bevel
 from tests.keras_metrics import NAMES as NAMES_OF_METRICS
 
 ROOT = Path(__file__).parents[1]
-NAMES = ("relaxed_f1", "metric_loss", "audit_time", "memory", "small_batches")
+NAMES = ("relaxed_f1", "metric_loss", "ranking", "audit_time", "memory", "small_batches")
 
 
 @pytest.fixture

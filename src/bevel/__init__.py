@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bevel.backend import choose_backend, require_any
 
 if TYPE_CHECKING:
-    from bevel import callbacks, codes, errors, layers, losses, ops, plots, recipes
+    from bevel import callbacks, codes, decide, errors, layers, losses, ops, plots, recipes
     from bevel.auditing import audit
     from bevel.codes import explain
     from bevel.frontends import trace
@@ -44,7 +44,7 @@ _SOURCES = {
     "relax": "bevel.relaxation",
     "trace": "bevel.frontends",
 }
-_MODULES = ("callbacks", "codes", "errors", "layers", "losses", "ops", "plots", "recipes")
+_MODULES = ("callbacks", "codes", "decide", "errors", "layers", "losses", "ops", "plots", "recipes")
 _ON_KERAS = frozenset({"callbacks", "layers", "losses", "ops"})
 
 __all__ = [
@@ -62,6 +62,7 @@ __all__ = [
     "check_gradient",
     "codes",
     "custom_gradient",
+    "decide",
     "errors",
     "explain",
     "layers",

@@ -95,15 +95,35 @@ def test_a_masked_element_is_as_one_that_is_not_there(kernel: str) -> None:
     mask = tensor(np.arange(8) < 5, "bool")
     g = tensor(np.arange(8.0), "float32")
     value, (found,) = value_and_gradient(
-        lambda x: g * ops.pairwise_sum(x, kernel=kernel, mask=mask), tensor(x, "float32")
+        lambda x: g * ops.pairwise_sum(x, kernel=kernel, mask=mask, temperature=0.5),
+        tensor(x, "float32"),
     )
     alone, (expected,) = value_and_gradient(
-        lambda x: g[:5] * ops.pairwise_sum(x, kernel=kernel), tensor(x[:5], "float32")
+        lambda x: g[:5] * ops.pairwise_sum(x, kernel=kernel, temperature=0.5),
+        tensor(x[:5], "float32"),
     )
-    _close(value[:5], alone)
-    _close(found[:5], expected)
+    _close(value[:5], alone, 1e-5)
+    _close(found[:5], expected, 1e-5)
     assert not value[5:].any()
     assert not found[5:].any()
+
+
+@every
+def test_a_list_of_weights_is_a_sum_with_each(kernel: str) -> None:
+    x, y, v, w, g = (tensor(t, "float32") for t in (X, Y, RNG.normal(size=W.shape), W, G))
+    both, found = value_and_gradient(
+        lambda x, y, v, w: g * ops.pairwise_sum(x, y, weights=[v, w], kernel=kernel), x, y, v, w
+    )
+    total = [np.zeros(X.shape), np.zeros(Y.shape)]
+    for n, one in enumerate((v, w)):
+        value, parts = value_and_gradient(
+            lambda x, y, one: g * ops.pairwise_sum(x, y, weights=one, kernel=kernel), x, y, one
+        )
+        _close(both[n], value)
+        _close(found[2 + n], parts[2])
+        total = [a + b for a, b in zip(total, parts[:2], strict=True)]
+    for own, expected in zip(found[:2], total, strict=True):
+        _close(own, expected, 1e-5)
 
 
 @pytest.mark.parametrize("kernel", EXACT)

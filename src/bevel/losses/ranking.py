@@ -141,8 +141,8 @@ def average_precision(
     positive = weights * y
     among = {"kernel": kernel, "temperature": temperature}
     # each element counts whole against itself: a half is in the sum
-    before = pairwise_sum(-scores, weights=weights, **among) + 0.5 * weights
-    hits = pairwise_sum(-scores, weights=positive, **among) + 0.5 * positive
+    both = pairwise_sum(-scores, weights=[weights, positive], **among)
+    before, hits = both[0] + 0.5 * weights, both[1] + 0.5 * positive
     total = K.sum(positive, axis=-1)
     mean = ratio(K.sum(positive * ratio(hits, before), axis=-1), total)
     some = present(total)

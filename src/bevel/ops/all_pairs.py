@@ -49,8 +49,12 @@ def all_pairs(x: Any, y: Any, weights: Any, unit: Any, kernel: str, ids: Any = N
         turned = None if known is None else known[::-1]
         for_x = g * _blockwise(x, y, w, unit, kernel, known, is_slope=True) / unit
         for_y = -w * _blockwise(y, x, g, unit, kernel, turned, is_slope=True) / unit
-        for_w = _blockwise(-y, -x, g, unit, kernel, turned, is_slope=False)
-        return for_x, for_y, for_w, K.zeros_like(unit)
+        return (
+            for_x,
+            for_y,
+            lambda: _blockwise(-y, -x, g, unit, kernel, turned, is_slope=False),
+            K.zeros_like(unit),
+        )
 
     return with_gradient(value, gradient, (x, y, weights, unit), ids)
 

@@ -64,14 +64,16 @@ def pairwise_sum(
         temperature: How soft: a number >= 0 or a scalar tensor; 0 is the step, 1/2 at a tie.
         scale: The size of a typical difference: a positive number or a scalar tensor.
         weights: Shape (..., m) or what broadcasts to it; by default 1. Booleans and integers are
-            constants for the gradient.
+            constants for the gradient. A list of such gives a sum with each of them, along a new
+            first axis, for the price of one sort.
         segment_ids: Integers of the shape of x: only elements with the same one meet. Where y is
             given, a pair of them, for x and for y.
         mask: Booleans of the shape of x, or, where y is given, a pair: an element with False is
             left out, and its own sum is 0.
 
     Returns:
-        A tensor of the shape of x, float64 where x or y is, else float32. A NaN among the elements
+        A tensor of the shape of x (behind an axis for a list of weights), float64 where x or y is,
+        else float32. A NaN among the elements
         that meet in a row or segment makes NaN of their sums. Equal infinities are no distance
         apart.
 
@@ -99,25 +101,30 @@ def pairwise_sum(
     kept = _pair("mask", mask, x, y, alone)
 
     x, y = (_rows(_relative(K.cast(t, dtype), spread)) for t in (x, y))
-    w = None if weights is None else _weights(weights, y, dtype, shape)
+    several = isinstance(weights, list)
+    w = None
+    if weights is not None:
+        given = weights if several else [weights]
+        w = K.stack([_weights(one, y, dtype, shape) for one in given])
     if kept is not None:
         kept_x, kept_y = (_rows(K.cast(t, "bool")) for t in kept)
         x, y = K.where(kept_x, x, K.zeros_like(x)), K.where(kept_y, y, K.zeros_like(y))
-        w = K.cast(kept_y, dtype) if w is None else K.where(kept_y, w, K.zeros_like(w))
+        w = K.cast(kept_y, dtype)[None] if w is None else K.where(kept_y, w, K.zeros_like(w))
     if ids is not None:
         ids = tuple(_rows(K.cast(t, "int32")) for t in ids)
 
     unit = _HARD if spread.hard else spread.value
     unit = constant(unit, dtype) if is_scalar(unit) else unit
     if n == 0 or m == 0:
-        total = K.zeros_like(x) + 0 * K.sum(y)
+        total = K.zeros((1 if w is None else w.shape[0], *K.shape(x)), dtype=dtype) + 0 * K.sum(y)
     elif kernel in SLOPES:
-        total = all_pairs(x, y, K.ones_like(y) if w is None else w, unit, kernel, ids)
+        channels = [K.ones_like(y)] if w is None else [w[c] for c in range(w.shape[0])]
+        total = K.stack([all_pairs(x, y, c, unit, kernel, ids) for c in channels])
     else:
         total = _sorted(x, y, alone, w, unit, kernel, ids)
     if kept is not None:
         total = K.where(kept_x, total, K.zeros_like(total))
-    total = K.reshape(total, shape)
+    total = K.reshape(total, (*total.shape[:1], *shape) if several else shape)
     return K.stop_gradient(total) if spread.hard else total
 
 
@@ -125,13 +132,20 @@ def _sorted(x: Any, y: Any, alone: bool, w: Any, unit: Any, kernel: str, ids: An
     """The sums of an array against itself: of x and y joined, where they are two."""
     stretch, shape = KERNELS[kernel]
     unit = unit * stretch
+    if alone and w is None:
+        return sums(x, None, unit, shape, None if ids is None else ids[0])[None]
     if alone:
-        return sums(x, w, unit, shape, None if ids is None else ids[0])
-    w = K.ones_like(y) if w is None else w
-    joined = K.concatenate([x, y], axis=-1)
-    w = K.concatenate([K.zeros_like(x), w], axis=-1)
+        return _each(sums, x, w, unit, shape, None if ids is None else ids[0])
+    w = K.ones_like(y)[None] if w is None else w
+    nothing = K.zeros((w.shape[0], *K.shape(x)), dtype=dtype_of(x))
+    joined, w = K.concatenate([x, y], axis=-1), K.concatenate([nothing, w], axis=-1)
     ids = None if ids is None else K.concatenate(ids, axis=-1)
-    return sums(joined, w, unit, shape, ids)[:, : K.shape(x)[-1]]
+    return _each(sums, joined, w, unit, shape, ids)[..., : K.shape(x)[-1]]
+
+
+def _each(sums: Any, x: Any, w: Any, *rest: Any) -> Any:
+    """With one channel there is no need to stack."""
+    return sums(x, w[0], *rest)[None] if w.shape[0] == 1 else sums(x, w, *rest)
 
 
 def _relative(x: Any, spread: Width) -> Any:

@@ -132,7 +132,7 @@ def with_gradient(
         value: Gives the result, and what the derivative can use of the way there: arrays in tuples,
             lists and dictionaries, all constants for the gradient.
         gradient: From known, that, the gradient with respect to the result, and the tensors; gives
-            one for each tensor.
+            one for each tensor, or a function that computes it where it is asked for.
         tensors: What there is a derivative for; float tensors.
         known: More of the same constants, or None.
     """
@@ -146,7 +146,8 @@ def with_gradient(
         result, kept = value(known, *tensors)
 
         def backward(*args: Any, upstream: Any = None) -> Sequence[Any]:
-            return gradient(known, kept, args[0] if upstream is None else upstream, *tensors)
+            g = args[0] if upstream is None else upstream
+            return tuple(map(_computed, gradient(known, kept, g, *tensors)))
 
         return result, backward
 
@@ -168,7 +169,7 @@ def _with_gradient_in_jax(
 
     def backward(saved: Any, upstream: Any) -> Any:
         known, kept, tensors = saved
-        return (None, *gradient(known, kept, upstream[0], *tensors))
+        return (None, *map(_computed, gradient(known, kept, upstream[0], *tensors)))
 
     run.defvjp(forward, backward)
     return run(known, *tensors)[0]
@@ -188,9 +189,15 @@ def _with_gradient_in_torch(
 
         @staticmethod
         def backward(ctx: Any, upstream: Any) -> Any:  # pyright: ignore
-            return tuple(gradient(known, ctx.kept, upstream, *ctx.saved_tensors))
+            found = gradient(known, ctx.kept, upstream, *ctx.saved_tensors)
+            wanted = ctx.needs_input_grad
+            return tuple(_computed(g) if w else None for g, w in zip(found, wanted, strict=True))
 
     return Declared.apply(*tensors)
+
+
+def _computed(gradient: Any) -> Any:
+    return gradient() if callable(gradient) else gradient
 
 
 def _compiled_by_xla() -> bool:

@@ -24,27 +24,32 @@ def sums(x: Any, weights: Any, unit: Any, kernel: Shape, ids: Any = None, found:
 
     Args:
         x: Shape (rows, n), float32 or float64, without NaN.
-        weights: Shape (rows, n), or None for ones.
+        weights: Shape (rows, n), or (channels, rows, n) for a sum with each of several, or None for
+            ones.
         unit: A scalar of the dtype of x, constant for the gradient.
         kernel: The kernel.
         ids: Integers, shape (rows, n), or None.
         found: The `Neighbours` of x, where they are known.
 
     Returns:
-        A tensor like x.
+        A tensor like x, or one for each channel.
     """
 
     def value(known: Any, x: Any, unit: Any, w: Any = None) -> tuple[Any, Neighbours]:
         with double_precision():
             ids, found = known
             found = neighbours(x, unit, [kernel], ids) if found is None else found
-            return as_given(found, _summed(found, kernel, in_order(found, w)), x), found
+            totals = [
+                as_given(found, _summed(found, kernel, in_order(found, c)), x) for c in _channels(w)
+            ]
+            return totals[0] if w is None or len(w.shape) == 2 else K.stack(totals), found
 
     def gradient(known: Any, found: Any, g: Any, x: Any, unit: Any, w: Any = None) -> Any:
-        along = _forces(x, w, g, unit, kernel.derivative, found), K.zeros_like(unit)
+        pairs = zip(_channels(w), _channels(g), strict=True)
+        along = sum(_forces(x, c, h, unit, kernel.derivative, found) for c, h in pairs)
         if w is None:
-            return along
-        return *along, sums(x, g, unit, kernel.mirrored, None, found)
+            return along, K.zeros_like(unit)
+        return along, K.zeros_like(unit), lambda: sums(x, g, unit, kernel.mirrored, None, found)
 
     tensors = (x, unit) if weights is None else (x, unit, weights)
     return with_gradient(value, gradient, tensors, (ids, found))
@@ -80,6 +85,12 @@ def _forces(x: Any, weights: Any, g: Any, unit: Any, slope: Shape, found: Neighb
 
     tensors = (x, unit, g) if weights is None else (x, unit, g, weights)
     return with_gradient(value, gradient, tensors, found)
+
+
+def _channels(values: Any) -> list[Any]:
+    if values is None or len(values.shape) == 2:
+        return [values]
+    return [values[c] for c in range(values.shape[0])]
 
 
 def _summed(found: Neighbours, kernel: Shape, weights: Any) -> Any:
