@@ -65,11 +65,9 @@ def contestants() -> dict[str, Callable[[Any], Any]]:
     if backend() == "jax" and importlib.util.find_spec("rax"):
         import rax
 
-        approximate = rax.approx_t12n(rax.ndcg_metric) if hasattr(rax, "approx_t12n") else None
-        if approximate is not None:
-            found["NDCG of lists, rax"] = lambda x: (
-                -approximate(x, K.tile(labels(x)[None], (x.shape[0], 1)))
-            )
+        found["NDCG of lists, rax"] = lambda x: (
+            -rax.approx_t12n(rax.ndcg_metric)(x, K.tile(labels(x)[None], (x.shape[0], 1)))
+        )
     return found
 
 
@@ -214,8 +212,8 @@ def measure(rounds: int) -> Result:
             f"PyTorch, in turns with the framework's hard sort, {rounds} rounds. Error is the mean "
             "distance to the hard ranks over n, or to the sorted values; live is the share of "
             f"scores with a gradient. Temperature {TEMPERATURE} of the standard deviation for "
-            "ranks and sorts, the losses' own for them; 5 % of the scores are positives. 'All pairs "
-            "by "
+            "ranks and sorts, the losses' own for them; 5 % of the scores are positives. 'All "
+            "pairs by "
             "hand' is the usual sigmoid of all differences, left out where it needs more than "
             f"{MOST_PAIRS:.0e} of them. torchsort needs a compiler to be installed and is measured "
             "where it is."
