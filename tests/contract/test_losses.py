@@ -63,7 +63,7 @@ def _lists(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
 def _classes(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     z = rng.normal(size=(n, 3))
     p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
-    return np.eye(3)[np.arange(n) % 3], p
+    return np.eye(3)[np.arange(n) % 5 // 2], p
 
 
 def _pixels(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -325,8 +325,27 @@ def test_false_positives_weigh_alpha_and_false_negatives_beta() -> None:
     )
 
 
+def test_one_class_has_no_correlation_and_no_gradient() -> None:
+    y, p = tensor([1.0, 1.0, 1.0], "float32"), tensor([0.2, 0.7, 0.9], "float32")
+    value, (found,) = value_and_gradient(lambda p: losses.MCC()(y, p), p)
+    assert value == 0
+    assert not found.any()
+
+
+@pytest.mark.skipif(not MODES, reason="nothing is compiled here")
+def test_a_class_that_does_not_exist_is_nan_in_compiled_code() -> None:
+    p = tensor(np.full((2, 3), 1 / 3), "float32")
+    run = compiled(lambda y: losses.Dice()(y, p), MODES[0])
+    assert np.isfinite(array(run(tensor([0, 2], "int32"))))
+    assert np.isnan(array(run(tensor([0, 3], "int32"))))
+
+
 def test_a_class_that_is_absent_is_left_out_or_pushed_to_none() -> None:
     y = np.eye(3)[[0, 0, 1, 1]]
+    p = RNG.random((4, 3))
+    each = array(losses.Dice(reduction=None)(tensor(y, "float32"), tensor(p, "float32")))
+    mean = float(array(losses.Dice()(tensor(y, "float32"), tensor(p, "float32"))))
+    assert mean == pytest.approx(each.ravel()[:2].mean())
     p = np.full((4, 3), 1 / 3)
     for smooth, moves in ((0.0, False), (1.0, True)):
         _, (found,) = value_and_gradient(

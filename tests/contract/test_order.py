@@ -182,6 +182,11 @@ def test_ranks_without_the_masked() -> None:
     assert list(array(ops.rank(x, mask=mask, forward="hard"))) == [2.0, 0.0, 1.0]
 
 
+def test_a_rank_between_two_values_is_half_way() -> None:
+    for x, middle in (([0.0, 1.0], 0.5), ([0.0, 2.0, 8.0, 9.0], 5.0), ([-1.0, np.inf], np.inf)):
+        assert array(ops.median(tensor(x, "float32"), temperature=1e-3)) == pytest.approx(middle)
+
+
 def test_another_axis() -> None:
     x = tensor(X, "float32")
     for soft in (ops.rank, ops.sort, ops.median):

@@ -165,6 +165,36 @@ def test_the_second_derivative_by_the_weights() -> None:
     _close(found, h * pulled(g)[1] / w, 1e-10)
 
 
+@pytest.mark.parametrize("kernel", EXACT)
+def test_the_second_derivative_by_both_arrays(kernel: str) -> None:
+    x, y, w, step = RNG.normal(size=8), RNG.normal(size=9), RNG.normal(size=9), 1e-6
+    g, h = RNG.normal(size=8), RNG.normal(size=8)
+    tensors = [tensor(t, "float64") for t in (w, g, h)]
+
+    def along(x: Any, y: Any) -> Any:
+        def loss(x: Any) -> Any:
+            total = ops.pairwise_sum(x, y, weights=tensors[0], kernel=kernel, temperature=0.5)
+            return K.sum(tensors[1] * total)
+
+        return K.sum(_with_gradients(loss)(x)[1][0] * tensors[2])
+
+    def exact(x: np.ndarray, y: np.ndarray) -> float:
+        return dense(kernel, x, y, w, 0.5)[1](g)[0] @ h
+
+    _, found = value_and_gradient(along, tensor(x, "float64"), tensor(y, "float64"))
+    by_x = [(exact(x + step * e, y) - exact(x - step * e, y)) / (2 * step) for e in np.eye(8)]
+    by_y = [(exact(x, y + step * e) - exact(x, y - step * e)) / (2 * step) for e in np.eye(9)]
+    _close(found[0], by_x, 1e-6)
+    _close(found[1], by_y, 1e-6)
+
+
+def test_a_masked_element_has_no_weight() -> None:
+    y, w = tensor([1.0, 2.0, np.nan], "float32"), tensor([2.0, 3.0, 5.0], "float32")
+    mask = tensor([True], "bool"), tensor([True, True, False], "bool")
+    found = ops.pairwise_sum(tensor([9.0], "float32"), y, weights=w, mask=mask)
+    assert array(found) == 5.0
+
+
 HARD_ONES = {
     "all equal": lambda n: np.full(n, 0.3),
     "two clusters": lambda n: np.r_[RNG.normal(size=n // 2), 1e6 + RNG.normal(size=n - n // 2)],
@@ -238,7 +268,8 @@ def test_the_hard_limit_is_the_step_with_halves_at_ties(kernel: str) -> None:
     for temperature in (0, 1e-5):
         found = array(ops.pairwise_sum(x, kernel=kernel, temperature=temperature))
         np.testing.assert_allclose(found, [2.5, 1.0, 1.0, 3.5], atol=1e-4)
-    hard = gradient(lambda x: ops.pairwise_sum(x, kernel=kernel, temperature=0), x)
+    g = tensor([1.0, 2.0, 5.0, 9.0], "float32")
+    hard = gradient(lambda x: g * ops.pairwise_sum(x, kernel=kernel, temperature=0), x)
     assert not hard.any()
 
 
