@@ -188,6 +188,29 @@ def test_the_second_derivative_by_both_arrays(kernel: str) -> None:
     _close(found[1], by_y, 1e-6)
 
 
+@pytest.mark.parametrize("kernel", EXACT)
+def test_the_second_derivative_of_an_array_with_weights_against_itself(kernel: str) -> None:
+    x, step = RNG.normal(size=9), 1e-6
+    w, g, h = RNG.normal(size=(3, 9))
+    tensors = [tensor(t, "float64") for t in (w, g, h)]
+
+    def along(x: Any, w: Any) -> Any:
+        def loss(x: Any) -> Any:
+            total = ops.pairwise_sum(x, weights=w, kernel=kernel, temperature=0.5)
+            return K.sum(tensors[1] * total)
+
+        return K.sum(_with_gradients(loss)(x)[1][0] * tensors[2])
+
+    def exact(x: np.ndarray, w: np.ndarray) -> float:
+        return sum(dense(kernel, x, x, w, 0.5)[1](g)[:2]) @ h
+
+    _, found = value_and_gradient(along, tensor(x, "float64"), tensors[0])
+    by_x = [(exact(x + step * e, w) - exact(x - step * e, w)) / (2 * step) for e in np.eye(9)]
+    by_w = [exact(x, e) for e in np.eye(9)]
+    _close(found[0], by_x, 1e-6)
+    _close(found[1], by_w, 1e-9)
+
+
 def test_a_masked_element_has_no_weight() -> None:
     y, w = tensor([1.0, 2.0, np.nan], "float32"), tensor([2.0, 3.0, 5.0], "float32")
     mask = tensor([True], "bool"), tensor([True, True, False], "bool")
