@@ -64,6 +64,17 @@ def test_a_metric_of_ones_own_and_a_cost() -> None:
     assert cost.score == min(tried)
 
 
+def test_a_threshold_decides_as_it_was_counted() -> None:
+    for y, s in (
+        ([0, 0, 1, 1], np.float32([0.99999994, 0.99999994, 1, 1])),
+        ([1, 1, 1, 0], np.array([1e17, 2e17, 3e17, 2.5e17])),
+        ([1, 1, 1, 0], np.array([1.0, 2.0, 3.0, 2.5])),
+    ):
+        best = tune_threshold("f1", y, s, folds=None)
+        assert metrics.f1_score(y, s > s.dtype.type(best.value)) == pytest.approx(best.score)
+        assert best.score >= 0.857
+
+
 def test_out_of_fold_does_not_flatter() -> None:
     gaps, truth = [], []
     rng = np.random.default_rng(0)
@@ -110,6 +121,12 @@ def test_the_mask_is_nearly_the_best_of_all(metric: str, seed: int) -> None:
     sizes = [np.isin(np.arange(9), order[:k]).astype(int) for k in range(1, 10)]
     assert found >= 0.99 * max(_expected(p, mask, metric) for mask in sizes)
     assert best_mask(p.reshape(3, 3), metric).shape == (3, 3)
+    assert not best_mask(np.zeros(4), metric).any()
+
+
+def test_the_mask_of_a_few_pixels() -> None:
+    for p in ([0.9, 0.4, 0.1], [1.0, 0.4], [0.5, 0.2]):
+        assert best_mask(p).sum() == 1
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -138,6 +155,8 @@ def test_cut_points_are_nearly_the_best_of_all(seed: int) -> None:
         (lambda: f_threshold([1.5]), "between 0 and 1"),
         (lambda: best_mask([0.5], "f1"), "'dice' or 'iou'"),
         (lambda: cut_points([0, 0], [0.1, 0.3]), "two classes"),
+        (lambda: cut_points([0, 1], [0.1, np.nan]), "finite"),
+        (lambda: tune_threshold("f1", [0, 1], [0, 1], sample_weight=[0, 0]), "weights are 0"),
     ],
 )
 def test_what_cannot_be_decided(call: Any, words: str) -> None:

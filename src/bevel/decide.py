@@ -150,9 +150,10 @@ def best_mask(probabilities: Any, metric: str = "dice") -> np.ndarray:
     """The mask with the best expected Dice or IoU if the pixels' probabilities are right.
 
     It holds the most likely pixels (Dai and Li, RankDice, JMLR 2023); how many is found for all
-    sizes at once. The number of true pixels beside one is taken for normal with their mean and
-    variance, and for Dice sum_{i <= k} 2 p_i E[1 / (k + 1 + number)] is the expectation; that of
-    the IoU is taken at the mean numbers. Both are approximations that improve with the pixels.
+    sizes at once. For Dice that is sum_{i <= k} 2 p_i E[1 / (k + 1 + N_i)] with N_i true pixels
+    beside i, taken for normal, with the mean and the variance that N_i has for the mask's average
+    true pixel; the IoU is taken at the mean numbers. Both are approximations, in O(n log n), that
+    improve with the number of pixels.
 
     Args:
         probabilities: Independent probabilities, any shape.
@@ -166,7 +167,7 @@ def best_mask(probabilities: Any, metric: str = "dice") -> np.ndarray:
 
     Example:
         >>> best_mask([0.9, 0.4, 0.1]).tolist()
-        [True, True, False]
+        [True, False, False]
     """
     if metric not in ("dice", "iou"):
         raise BevelValueError(f"`metric` must be 'dice' or 'iou'; got {metric!r}.")
@@ -178,12 +179,15 @@ def best_mask(probabilities: Any, metric: str = "dice") -> np.ndarray:
         expected = inside / (size + p.sum() - inside)
     else:
         nodes, shares = np.polynomial.hermite_e.hermegauss(15)
-        deviation = np.sqrt((p * (1 - p)).sum())
-        numbers = np.clip(p.sum() + deviation * nodes, 0, len(p))
+        own = _ratio(np.cumsum(p[order] ** 2), inside)  # of the mask's average true pixel
+        spread = _ratio(np.cumsum(p[order] ** 2 * (1 - p[order])), inside)
+        deviation = np.sqrt(np.maximum((p * (1 - p)).sum() - spread, 0))
+        numbers = np.clip(p.sum() - own[:, None] + deviation[:, None] * nodes, 0, len(p))
         inverse = (shares / shares.sum() / (size[:, None] + 1 + numbers)).sum(-1)
         expected = 2 * inside * inverse
     mask = np.zeros(len(p), bool)
-    mask[order[: int(np.argmax(expected)) + 1]] = True
+    if expected.max() > 0:
+        mask[order[: int(np.argmax(expected)) + 1]] = True
     return mask.reshape(given.shape)
 
 
@@ -208,7 +212,9 @@ def cut_points(y_true: Any, y_score: Any, *, rounds: int = 10) -> np.ndarray:
         >>> np.searchsorted(cuts, [0.0, 1.2, 3.0]).tolist()
         [0, 1, 2]
     """
-    y, s = np.asarray(y_true).ravel(), np.asarray(y_score, "float64").ravel()
+    y, s = np.asarray(y_true).astype("int64").ravel(), np.asarray(y_score, "float64").ravel()
+    if not np.isfinite(s).all():
+        raise BevelValueError("scores must be finite.")
     if y.shape != s.shape or not len(y):
         raise BevelValueError(f"labels and scores must have one shape; got {y.shape}, {s.shape}.")
     classes = int(y.max()) + 1
@@ -257,10 +263,12 @@ def _best(count: Counts, y: np.ndarray, s: np.ndarray, w: np.ndarray, sign: floa
     merit = np.where(np.isnan(merit), -np.inf, merit)
     best = np.flatnonzero(merit >= merit.max() - 1e-12)
     place = ends[best[len(best) // 2]]
-    padded = np.r_[s[0] + 1.0, s, s[-1] - 1.0]
-    high, low = padded[place], padded[place + 1]
-    middle = 0.5 * high + 0.5 * low
-    return float(low if middle >= high else middle)
+    if place == 0:
+        return float(s[0])
+    high, low = s[place - 1], s[place] if place < len(s) else np.nextafter(s[-1], -np.inf)
+    # in the precision of the scores, so that comparing them with it decides as counted here
+    middle = s.dtype.type(0.5) * high + s.dtype.type(0.5) * low
+    return float(middle if low < middle < high else low)
 
 
 def _score_at(count: Counts, y: np.ndarray, decided: np.ndarray, w: np.ndarray) -> float:
@@ -289,7 +297,8 @@ def _metric(metric: str | Counts) -> Counts:
 
 
 def _rows(y_true: Any, y_score: Any, weights: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    y, s = np.asarray(y_true, "float64"), np.asarray(y_score, "float64")
+    y, s = np.asarray(y_true, "float64"), np.asarray(y_score)
+    s = s if s.dtype in (np.float32, np.float64) else s.astype("float64")
     w = np.ones_like(y) if weights is None else np.asarray(weights, "float64")
     if y.ndim != 1 or y.shape != s.shape or y.shape != w.shape or not len(y):
         raise BevelValueError(
@@ -300,6 +309,8 @@ def _rows(y_true: Any, y_score: Any, weights: Any) -> tuple[np.ndarray, np.ndarr
         raise BevelValueError(f"`y_true` must hold 0 and 1; got {np.unique(y)[:8].tolist()}.")
     if not np.isfinite(s).all() or not np.isfinite(w).all() or (w < 0).any():
         raise BevelValueError("scores must be finite, and weights finite and >= 0.")
+    if not w.any():
+        raise BevelValueError("all weights are 0: there is nothing to decide for.")
     return y, s, w
 
 

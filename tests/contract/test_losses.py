@@ -278,7 +278,7 @@ Y, P = np.array([0.0, 1.0, 1.0, 0.0]), np.array([0.2, 0.4, 0.9, 0.6])
     ("loss", "arguments", "error", "words"),
     [
         (losses.AUC(), (Y, P[:3]), BevelValueError, "shape"),
-        (losses.AUC(), (2 * Y, P), BevelValueError, r"only \[0, 1\]"),
+        (losses.AUC(), (2 * Y, P), BevelValueError, "between 0 and 1"),
         (losses.AUC(), (Y, np.arange(4)), BevelTypeError, "must be floats"),
         (losses.AUC(), (Y, P, -Y), BevelValueError, "finite and >= 0"),
         (losses.AUC(), (np.arange(4), P.reshape(2, 2)), BevelValueError, "shape"),
@@ -367,6 +367,63 @@ def test_ignored_pixels_and_class_numbers() -> None:
         kept = numbers != 2
         alone = make()(tensor(one_hot[kept], "float32"), tensor(p[kept], "float32"))
         assert float(array(by_row)) == pytest.approx(float(array(alone)), rel=1e-5)
+
+
+def test_an_ignored_label_lies_often_beyond_the_classes() -> None:
+    p3, p1 = tensor(RNG.random((4, 3)), "float32"), tensor(RNG.random((4, 1)), "float32")
+    numbers, binary = tensor([0, 1, 2, 255], "int32"), tensor([[1], [0], [1], [255]], "int32")
+    for make in (losses.Dice, losses.Jaccard, losses.Lovasz):
+        for y, p in ((numbers, p3), (binary, p1)):
+            value, (found,) = value_and_gradient(
+                lambda p, y=y, make=make: make(ignore_class=255)(y, p), p
+            )
+            assert value == pytest.approx(float(array(make()(y[:3], p[:3]))), rel=1e-5)
+            assert not found[3:].any()
+    with pytest.raises(BevelValueError, match="a class in"):
+        losses.Dice(ignore_class=255)(tensor([0, 1, 2, 7], "int32"), p3)
+
+
+@pytest.mark.skipif(not MODES, reason="nothing is compiled here")
+@pytest.mark.parametrize("make", [losses.AUC, losses.AveragePrecision, losses.MCC, losses.Dice])
+def test_labels_that_cannot_be_are_nan_in_compiled_code(make: Any) -> None:
+    p = tensor(P[:, None], "float32")
+    run = compiled(lambda y: make()(y, p), MODES[0])
+    assert np.isnan(array(run(tensor(2 * Y[:, None] - 1, "float32"))))
+
+
+def test_a_row_of_weight_zero_may_have_any_label() -> None:
+    p, weights = tensor(RNG.random((4, 3)), "float32"), tensor([1, 1, 1, 0], "float32")
+    loss = losses.FBeta()
+    whole = loss(tensor([0, 1, 2, -1], "int32"), p, weights)
+    alone = loss(tensor([0, 1, 2], "int32"), p[:3])
+    assert float(array(whole)) == pytest.approx(float(array(alone)), rel=1e-5)
+
+
+@pytest.mark.parametrize("average", ["micro", "macro", "weighted"])
+def test_two_classes_are_averaged_as_more_are(average: str) -> None:
+    y, z = np.arange(40) % 5 // 3, RNG.normal(size=(40, 2))
+    p = np.exp(z) / np.exp(z).sum(-1, keepdims=True)
+    loss = losses.FBeta(average=average, temperature=1e-5)
+    expected = metrics.f1_score(y, p.argmax(-1), average=average)
+    value = float(array(loss(tensor(y, "int32"), tensor(p, "float32"))))
+    assert 1 - value == pytest.approx(expected, abs=1e-3)
+
+
+def test_spearman_of_heavy_weights_and_of_dates() -> None:
+    y, s = RNG.normal(size=50), RNG.normal(size=50)
+    heavy = losses.Spearman()(*(tensor(t, "float32") for t in (y, s, np.full(50, 1e6))))
+    light = losses.Spearman()(*(tensor(t, "float32") for t in (y, s)))
+    assert float(array(heavy)) == pytest.approx(float(array(light)), rel=1e-4)
+    dates = tensor(1_700_000_000 + np.arange(10), "int32")
+    back = losses.Spearman(temperature=1e-3)(dates, tensor(-np.arange(10.0), "float32"))
+    assert float(array(back)) == pytest.approx(2.0, abs=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("row", TABLE, ids=str)
+def test_an_empty_batch_is_a_finite_zero(row: Row) -> None:
+    y, p = (t[:0] for t in _tensors(row))
+    assert np.isfinite(array(row.make()(y, p)))
 
 
 def test_finite_in_float16_on_a_large_mask() -> None:

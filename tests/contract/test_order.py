@@ -187,6 +187,22 @@ def test_a_rank_between_two_values_is_half_way() -> None:
         assert array(ops.median(tensor(x, "float32"), temperature=1e-3)) == pytest.approx(middle)
 
 
+def test_nan_is_nan_without_a_temperature_too() -> None:
+    x = tensor([[3.0, np.nan, 1.0], [3.0, 2.0, 1.0]], "float32")
+    for name, (soft, hard) in SOFT.items():
+        found = array(soft(x, temperature=0.0))
+        assert np.isnan(found[0]).all(), name
+        np.testing.assert_allclose(found[1], hard(array(x)[1]))
+
+
+def test_lists_of_shares_and_integers_of_numpy() -> None:
+    x = tensor([4.0, 1.0, 3.0], "float32")
+    assert list(array(ops.quantile(x, [0.0, 1.0], temperature=0.0))) == [1.0, 4.0]
+    assert list(array(ops.top_k(x, np.int64(1), temperature=0.0))) == [4.0]
+    infinite = tensor([np.inf, 1.0, 2.0], "float32")
+    assert array(ops.median(infinite, temperature=0.0)) == 2.0
+
+
 def test_another_axis() -> None:
     x = tensor(X, "float32")
     for soft in (ops.rank, ops.sort, ops.median):

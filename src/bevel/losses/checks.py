@@ -121,6 +121,8 @@ def check_values(
             raise BevelValueError(
                 f"y_true holds the values {found[:8].tolist()}; expected only {list(allowed)} here."
             )
+    elif convention.labels == "shares":
+        _check(y_true, "y_true", lambda v: (v < 0) | (v > 1), "between 0 and 1", skipped)
     elif convention.labels == "classes" and len(y_pred.shape) > 1 and y_pred.shape[-1] > 1:
         classes = y_pred.shape[-1]
         _check(
@@ -135,7 +137,10 @@ def check_values(
 
 
 def is_invalid(convention: Convention | None, y_true: Any, y_pred: Any) -> Any:
-    """Whether a batch holds a class number that does not exist; None where that cannot be."""
+    """Whether a batch holds a label that cannot be; None where each can be, or nobody knows."""
+    if convention is not None and convention.labels == "shares":
+        y_true = K.cast(y_true, y_pred.dtype)
+        return K.any(K.logical_or(y_true < 0, y_true > 1))
     if convention is None or convention.labels != "classes" or len(y_pred.shape) < 2:
         return None
     if y_pred.shape[-1] in (None, 1):

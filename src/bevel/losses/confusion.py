@@ -41,15 +41,14 @@ class _Confusion(Surrogate):
             y, decided = K.cast(y_true, y_pred.dtype), self._above(y_pred, w)
             y, decided, w = (K.reshape(t, (-1, 1) if single else (-1, y_pred.shape[-1]))
                              for t in (y, decided, w))  # fmt: skip
-            matrix = self._of_labels(y, decided, w)
-        else:
-            matrix = self._of_classes(y_true, y_pred, w)
-        return self.of_matrix(matrix)
+            return self.of_matrix(self._of_labels(y, decided, w), positive_only=True)
+        return self.of_matrix(self._of_classes(y_true, y_pred, w), positive_only=False)
 
-    def of_matrix(self, matrix: Any) -> tuple[Any, Any]:
+    def of_matrix(self, matrix: Any, positive_only: bool) -> tuple[Any, Any]:
         """The values and their weights, from counts of shape (labels, true class, decided class).
 
-        For c labels of their own there are c matrices of two classes, else there is one.
+        For c labels of their own there are c matrices of two classes, of which the second is the
+        one that is looked for; else there is one matrix, and no class is above the others.
         """
         raise NotImplementedError
 
@@ -132,8 +131,8 @@ class FBeta(_Confusion):
             multi_label=multi_label, from_logits=from_logits, temperature=temperature,
         )  # fmt: skip
 
-    def of_matrix(self, matrix: Any) -> tuple[Any, Any]:
-        if matrix.shape[-1] == 2:
+    def of_matrix(self, matrix: Any, positive_only: bool) -> tuple[Any, Any]:
+        if positive_only:
             tp, true, found = matrix[:, 1, 1], K.sum(matrix[:, 1], -1), K.sum(matrix[:, :, 1], -1)
         else:
             tp = K.diagonal(matrix[0])
@@ -192,7 +191,7 @@ class MCC(_Confusion):
             from_logits=from_logits, temperature=temperature,
         )  # fmt: skip
 
-    def of_matrix(self, matrix: Any) -> tuple[Any, Any]:
+    def of_matrix(self, matrix: Any, positive_only: bool) -> tuple[Any, Any]:
         shares = _shares(matrix)
         true, found = K.sum(shares, axis=2), K.sum(shares, axis=1)
         right = K.sum(K.diagonal(shares, axis1=1, axis2=2), axis=-1)
@@ -253,7 +252,7 @@ class CohenKappa(_Confusion):
             from_logits=from_logits, temperature=temperature,
         )  # fmt: skip
 
-    def of_matrix(self, matrix: Any) -> tuple[Any, Any]:
+    def of_matrix(self, matrix: Any, positive_only: bool) -> tuple[Any, Any]:
         shares = _shares(matrix)
         places = K.arange(matrix.shape[-1], dtype=shares.dtype)
         distance = K.abs(places[:, None] - places[None, :])
@@ -308,7 +307,7 @@ class BalancedAccuracy(_Confusion):
             multi_label=multi_label, from_logits=from_logits, temperature=temperature,
         )  # fmt: skip
 
-    def of_matrix(self, matrix: Any) -> tuple[Any, Any]:
+    def of_matrix(self, matrix: Any, positive_only: bool) -> tuple[Any, Any]:
         true = K.sum(matrix, axis=2)
         recall = ratio(K.diagonal(matrix, axis1=1, axis2=2), true)
         some = present(true)

@@ -17,8 +17,9 @@ class Convention:
 
     Attributes:
         maximize: Whether higher is better.
-        labels: `binary` for 0 and 1, `signed` for -1 and 1 (0 and 1 too), `real` for any number,
-            `classes` for class numbers, `one_hot` for rows of 0 and 1.
+        labels: `binary` for 0 and 1, `shares` for what lies between too, `signed` for -1 and 1 (0
+            and 1 too), `real` for any number, `classes` for class numbers, `one_hot` for rows of 0
+            and 1.
         probabilities: Whether predictions are between 0 and 1.
     """
 

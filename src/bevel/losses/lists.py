@@ -40,7 +40,7 @@ class _Lists(Surrogate):
         here = K.cast(is_item, y_pred.dtype)
         values, some = self.of_lists(y, standardised(s, here), here)
         # one weight for each list: the largest of its items
-        return values, some * K.max(w * here, axis=-1)
+        return values, some * K.max(w * here, axis=-1, initial=0.0)
 
     def of_lists(self, y: Any, scores: Any, here: Any) -> tuple[Any, Any]:
         """The loss of each list, and whether it has one.

@@ -14,7 +14,7 @@ from keras import ops as K
 
 from bevel.losses.surrogate import Surrogate, columns, full_weights, present, ratio, standardised
 from bevel.ops import pairwise_sum
-from bevel.ops.arguments import choose
+from bevel.ops.arguments import choose, dtype_of
 from bevel.ops.pairwise import NAMES
 
 _RISING = tuple(n for n in NAMES if n not in ("triangular", "epanechnikov"))
@@ -191,6 +191,8 @@ class Spearman(Surrogate):
 
     def values(self, y_true: Any, y_pred: Any, weights: Any) -> tuple[Any, Any]:
         w = columns(full_weights(weights, y_pred))
+        if "int" in dtype_of(y_true):
+            y_true = y_true - K.min(y_true, axis=0, keepdims=True)  # dates have too many digits
         y, s = columns(K.cast(y_true, y_pred.dtype)), standardised(columns(y_pred), w)
         soft = pairwise_sum(s, weights=w, kernel=self.kernel, temperature=self.temperature)
         hard = pairwise_sum(y, weights=w, temperature=0)
@@ -203,6 +205,6 @@ def correlated(a: Any, b: Any, weights: Any) -> tuple[Any, Any]:
     total = K.sum(weights, axis=-1, keepdims=True)
     a, b = (t - ratio(K.sum(weights * t, axis=-1, keepdims=True), total) for t in (a, b))
     products = [K.sum(weights * t, axis=-1) for t in (a * b, a * a, b * b)]
-    some = present(products[1] * products[2])
-    scale = K.where(some > 0, products[1] * products[2], K.ones_like(some))
-    return some * products[0] / K.sqrt(scale), some
+    some = present(products[1]) * present(products[2])
+    sizes = [K.sqrt(K.where(some > 0, p, K.ones_like(p))) for p in products[1:]]
+    return some * products[0] / sizes[0] / sizes[1], some

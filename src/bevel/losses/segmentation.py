@@ -31,13 +31,18 @@ class _Regions(Surrogate):
     def values(self, y_true: Any, y_pred: Any, weights: Any) -> tuple[Any, Any]:
         classes = y_pred.shape[-1]
         w = full_weights(weights, y_pred)
-        if len(y_true.shape) < len(y_pred.shape) or (y_true.shape[-1] == 1 and classes > 1):
-            numbers = y_true if len(y_true.shape) < len(y_pred.shape) else y_true[..., 0]
-            if self.ignore_class is not None:
-                w = w * K.expand_dims(K.cast(numbers != self.ignore_class, w.dtype), -1)
-            y_true = K.one_hot(K.cast(numbers, "int32"), classes, dtype=w.dtype)
-        elif self.ignore_class is not None and classes > 1:
+        is_numbers = self.takes_numbers(y_true, y_pred)
+        if len(y_true.shape) == len(y_pred.shape) and is_numbers:
+            y_true = y_true[..., 0]
+        if self.ignore_class is not None and (is_numbers or classes == 1):
+            counts = y_true != self.ignore_class
+            y_true = K.where(counts, y_true, K.zeros_like(y_true))
+            counts = K.cast(counts, w.dtype)
+            w = w * (K.expand_dims(counts, -1) if is_numbers else counts)
+        elif self.ignore_class is not None:
             w = w * (1 - K.cast(y_true, w.dtype)[..., self.ignore_class, None])
+        if is_numbers:
+            y_true = K.one_hot(K.cast(y_true, "int32"), classes, dtype=w.dtype)
         y = K.cast(y_true, y_pred.dtype)
         return self.of_regions(*(self._regions(t) for t in (y, y_pred, w)))
 

@@ -35,7 +35,7 @@ class Surrogate(keras.losses.Loss):
     `__init__`, which keeps each in an attribute: that is how a loss is saved.
     """
 
-    labels: ClassVar[str] = "binary"
+    labels: ClassVar[str] = "shares"
     probabilities: ClassVar[bool] = False
     class_numbers: ClassVar[bool] = False
 
@@ -77,11 +77,17 @@ class Surrogate(keras.losses.Loss):
                 f"`{self.name}` needs labels of the shape of y_pred, {tuple(y_pred.shape)}; got "
                 f"{tuple(y_true.shape)}. Class numbers can be written as keras.ops.one_hot."
             )
-        convention = self._convention(y_true, y_pred)
-        check_values(convention, y_true, y_pred, weights, getattr(self, "from_logits", False))
-        invalid = is_invalid(convention, y_true, y_pred)
+        ignored = getattr(self, "ignore_class", None)
+        known = y_true
+        if ignored is not None:
+            known = K.where(y_true == ignored, K.zeros_like(y_true), y_true)
         if weights is not None:
+            known, _ = without_unweighted(known, y_pred, weights)
             y_true, y_pred = without_unweighted(y_true, y_pred, weights)
+        labels = "classes" if self.takes_numbers(y_true, y_pred) else self.labels
+        convention = Convention(False, labels, self.probabilities)
+        check_values(convention, known, y_pred, weights, getattr(self, "from_logits", False))
+        invalid = is_invalid(convention, known, y_pred)
         if "int" not in keras.backend.standardize_dtype(y_true.dtype):
             y_true = K.cast(y_true, self.dtype)
         values, shares = self.values(y_true, y_pred, weights)
@@ -91,16 +97,11 @@ class Surrogate(keras.losses.Loss):
             values = ratio(K.sum(values * shares), K.sum(shares))
         return values if invalid is None else K.where(invalid, values + float("nan"), values)
 
-    def _convention(self, y_true: Any, y_pred: Any) -> Convention:
-        """What labels may be: class numbers are another kind than rows of 0 and 1."""
-        labels = self.labels
-        if self.class_numbers:
-            classes = y_pred.shape[-1] if len(y_pred.shape) > 1 else 1
-            short = len(y_true.shape) < len(y_pred.shape) or (y_true.shape[-1] == 1 and classes > 1)
-            labels = "classes" if short else labels
-            if short and getattr(self, "ignore_class", None) is not None:
-                labels = "real"  # the class to ignore often lies beyond the others
-        return Convention(False, labels, self.probabilities)
+    def takes_numbers(self, y_true: Any, y_pred: Any) -> bool:
+        """Whether labels are class numbers, for a loss that takes them."""
+        classes = y_pred.shape[-1] if len(y_pred.shape) > 1 else 1
+        short = len(y_true.shape) < len(y_pred.shape) or (y_true.shape[-1] == 1 and classes > 1)
+        return self.class_numbers and short
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """As calling the loss itself, without weights."""

@@ -73,15 +73,17 @@ def _blockwise(
 
     def sums(block: Any) -> Any:
         own = K.expand_dims(block[0], -1)
-        z = (own - K.expand_dims(y, -2)) / unit
+        other = K.expand_dims(y, -2)
+        same = own == other  # equal infinities are no distance apart
+        z = K.where(same, K.zeros_like(own * other), own - other) / unit
         if is_slope:
             share = kernels.peak(z, kernel) * (SLOPES[kernel] / kernels.KERNELS[kernel].width)
         else:
             share = kernels.cumulative(z, kernel)
         counted = K.expand_dims(weights, -2) * share
         if ids is not None:
-            same = K.expand_dims(block[1], -1) == K.expand_dims(ids[1], -2)
-            counted = K.where(same, counted, K.zeros_like(counted))
+            meet = K.expand_dims(block[1], -1) == K.expand_dims(ids[1], -2)
+            counted = K.where(meet, counted, K.zeros_like(counted))
         return K.sum(counted, axis=-1)
 
     found = K.map(sums, (cut(x),) if ids is None else (cut(x), cut(ids[0])))

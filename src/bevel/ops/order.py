@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from keras import ops as K
 
 from bevel.errors import BevelValueError
@@ -179,6 +180,7 @@ def quantile(
         2.5
     """
     choose("forward", forward, FORWARDS)
+    q = q if is_scalar(q) else K.convert_to_tensor(q)
     if is_scalar(q) and not 0 <= q <= 1:
         raise BevelValueError(f"`q` must be between 0 and 1; got {q}.")
     x = _last(floating("x", x), axis)
@@ -289,7 +291,11 @@ def _values(x: Any, ranks: Any, exact: Any, temperature: Any, scale: Any, forwar
     """The values along the last axis at ranks that count from 0, in the dtype of x."""
     dtype = compute_dtype(dtype_of(x))
     spread = width(temperature, scale, dtype)
-    if spread.hard or x.shape[-1] == 0:
+    if x.shape[-1] == 0:
+        return exact
+    lost = K.any(K.isnan(x), axis=-1, keepdims=True)
+    exact = K.where(lost, exact + float("nan"), exact)
+    if spread.hard:
         return exact
     found = _inverted(_relative(K.cast(x, dtype), spread), ranks, spread)
     if spread.unit is not None:
@@ -433,10 +439,12 @@ def _unit(spread: Width, dtype: str) -> Any:
 
 def _between(ordered: Any, ranks: Any) -> Any:
     """The entries of sorted rows at ranks between whole numbers, on a straight line."""
-    low = K.cast(K.floor(ranks), "int32")
-    high = K.minimum(low + 1, K.shape(ordered)[-1] - 1)
     share = K.cast(ranks - K.floor(ranks), dtype_of(ordered))
-    return (1 - share) * K.take(ordered, low, axis=-1) + share * K.take(ordered, high, axis=-1)
+    low = K.cast(K.floor(ranks), "int32")
+    high = low + K.cast(share > 0, "int32")
+    low, high = (K.take(ordered, i, axis=-1) for i in (low, high))
+    between = (1 - share) * low + share * high
+    return K.where(share > 0, between, low)  # 0 of an infinite neighbour is none
 
 
 def _last(x: Any, axis: int) -> Any:
@@ -445,7 +453,8 @@ def _last(x: Any, axis: int) -> Any:
 
 def _check_k(x: Any, k: int) -> None:
     n = x.shape[-1] if len(x.shape) else None
-    if len(x.shape) == 0 or not isinstance(k, int) or k < 0 or (n is not None and k > n):
+    whole = isinstance(k, int | np.integer) and not isinstance(k, bool)
+    if len(x.shape) == 0 or not whole or k < 0 or (n is not None and k > n):
         raise BevelValueError(
             f"`k` must be a whole number from 0 to the length of the last axis; got {k!r} for "
             f"shape {tuple(x.shape)}."

@@ -111,7 +111,7 @@ def pairwise_sum(
         x, y = K.where(kept_x, x, K.zeros_like(x)), K.where(kept_y, y, K.zeros_like(y))
         w = K.cast(kept_y, dtype)[None] if w is None else K.where(kept_y, w, K.zeros_like(w))
     if ids is not None:
-        ids = tuple(_rows(K.cast(t, "int32")) for t in ids)
+        ids = tuple(map(_rows, ids))
 
     unit = _HARD if spread.hard else spread.value
     unit = constant(unit, dtype) if is_scalar(unit) else unit

@@ -91,10 +91,11 @@ def search(ordered: Any, values: Any) -> Any:
 
     if not _compiled_by_xla():
         return tf.searchsorted(ordered, values)
-    rows, length = ordered.shape
+    rows, length = K.shape(ordered)
     starts = K.expand_dims(K.arange(rows, dtype="int32") * length, -1)
-    flat, found = K.reshape(ordered, (-1,)), K.zeros(values.shape, dtype="int32")
-    for bit in reversed(range(length.bit_length())):
+    flat, found = K.reshape(ordered, (-1,)), K.zeros(K.shape(values), dtype="int32")
+    # 2^30 elements at most where the length is not known: steps beyond the end change nothing
+    for bit in reversed(range(length.bit_length() if isinstance(length, int) else 30)):
         further = found + 2**bit
         before = tf.gather(flat, starts + K.minimum(further, length) - 1) < values
         found = K.where(K.logical_and(further <= length, before), further, found)
@@ -126,7 +127,7 @@ def with_gradient(
     tensors: Sequence[Any],
     known: Any = None,
 ) -> Any:
-    """value(known, *tensors) with a declared derivative, of any order on every backend.
+    """value(known, *tensors) with a declared derivative, of any order in reverse mode.
 
     Args:
         value: Gives the result, and what the derivative can use of the way there: arrays in tuples,
