@@ -94,6 +94,20 @@ def _gmean(y: np.ndarray, p: np.ndarray) -> float:
     return float(np.prod(recall) ** (1 / 3))
 
 
+def _at(k: float, of: str) -> Callable[[np.ndarray, np.ndarray], float]:
+    def metric(y: np.ndarray, s: np.ndarray) -> float:
+        number = round(k * len(y)) if k < 1 else int(k)
+        hits = y[np.argsort(-s)[:number]].sum()
+        return hits / (number if of == "precision" else y.sum())
+
+    return metric
+
+
+def _concordance(y: np.ndarray, p: np.ndarray) -> float:
+    (a, c), (_, b) = np.cov(y, p, bias=True)
+    return float(2 * c / (a + b + (y.mean() - p.mean()) ** 2))
+
+
 _sigmoid, _softmax = K.sigmoid, K.softmax
 SHARP = {"temperature": 1e-4}
 SHARP_STEP = SHARP | {"kernel": "linear"}
@@ -107,6 +121,11 @@ TABLE = (
     Row("NDCG@4", lambda **how: losses.NDCG(k=4, **how), _lists,
         lambda y, s: metrics.ndcg_score(2**y - 1, s, k=4), SHARP_STEP, repeats=False),
     Row("MeanAveragePrecision", losses.MeanAveragePrecision, _lists, _map, SHARP, repeats=False),
+    Row("PrecisionAtK", lambda **how: losses.PrecisionAtK(3, **how), _binary, _at(3, "precision"),
+        SHARP, repeats=False),
+    Row("RecallAtK", lambda **how: losses.RecallAtK(1 / 3, **how), _binary, _at(1 / 3, "recall"),
+        SHARP, repeats=False),
+    Row("ConcordanceCorrelation", losses.ConcordanceCorrelation, _real, _concordance, {}),
     Row("F1", losses.FBeta, _binary, lambda y, p: metrics.f1_score(y, p > 0.5), SHARP,
         link=_sigmoid),
     Row("F2 of classes", lambda **how: losses.FBeta(beta=2, average="weighted", **how), _classes,
@@ -300,6 +319,9 @@ def test_bad_input_is_named(loss: Any, arguments: Any, error: type, words: str) 
         (lambda: losses.AUC(temperature=0), "temperature"),
         (lambda: losses.AUC(reduction="median"), "reduction"),
         (lambda: losses.NDCG(k=0), "at least 1"),
+        (lambda: losses.PrecisionAtK(0), "at least 1"),
+        (lambda: losses.RecallAtK(2.5), "at least 1"),
+        (lambda: losses.Quantile(1.0), "between 0 and 1"),
         (lambda: losses.NDCG(gain="cubic"), "gain"),
         (lambda: losses.FBeta(beta=0), "beta"),
         (lambda: losses.FBeta(average="all"), "average"),
@@ -367,6 +389,19 @@ def test_ignored_pixels_and_class_numbers() -> None:
         kept = numbers != 2
         alone = make()(tensor(one_hot[kept], "float32"), tensor(p[kept], "float32"))
         assert float(array(by_row)) == pytest.approx(float(array(alone)), rel=1e-5)
+
+
+@pytest.mark.parametrize("q", [0.1, 0.5, 0.8])
+def test_the_pinball_loss_is_that_of_scikit_learn(q: float) -> None:
+    y, p, w = (RNG.normal(size=(30, 2)) for _ in range(3))
+    expected = metrics.mean_pinball_loss(y, p, sample_weight=w[:, 0] ** 2, alpha=q)
+    given = (tensor(t, "float32") for t in (y, p, w[:, 0] ** 2))
+    assert float(array(losses.Quantile(q)(*given))) == pytest.approx(expected, rel=1e-5)
+    _, (found,) = value_and_gradient(
+        lambda p: losses.Quantile(q)(tensor([1.0, 1.0, 1.0], "float32"), p),
+        tensor([0.0, 1.0, 2.0], "float32"),
+    )
+    np.testing.assert_allclose(3 * found, [-q, 0.5 - q, 1 - q], rtol=1e-5)
 
 
 def test_an_ignored_label_lies_often_beyond_the_classes() -> None:
