@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from bevel import frontends
+from bevel.backend import dtype_name, is_concrete, to_numpy
 from bevel.backward import births_of_nonfinite, deaths, flows
 from bevel.broadcasting import check_broadcasts
 from bevel.errors import BevelTypeError, BevelValueError, TraceError
@@ -95,8 +96,8 @@ def audit(fn: Callable[..., Any], *args: Any, wrt: Any = None, seed: int = 0, **
 def _check(call: Arguments, trained: Sequence[int]) -> None:
     for i in trained:
         leaf, name = call.leaves[i], call.names[i]
-        dtype = getattr(leaf.dtype, "name", str(leaf.dtype))
-        if not hasattr(leaf, "numpy"):
+        dtype = dtype_name(leaf)
+        if not is_concrete(leaf):
             raise BevelValueError(
                 f"`{name}` has no value, only a shape {tuple(leaf.shape)}; an audit runs the "
                 "function, so pass an array."
@@ -106,7 +107,7 @@ def _check(call: Arguments, trained: Sequence[int]) -> None:
                 f"`{name}` has dtype {dtype}; a gradient can only reach floats. Pass float32 "
                 "predictions, or name another argument with `wrt`."
             )
-        values = np.asarray(leaf, dtype="float64")
+        values = to_numpy(leaf).astype("float64")
         if values.size == 0:
             raise BevelValueError(
                 f"`{name}` is empty (shape {values.shape}); an audit needs at least one prediction."
@@ -169,7 +170,7 @@ class _Run:
 
     @property
     def start(self) -> tuple[np.ndarray, ...]:
-        return tuple(np.asarray(self.call.leaves[i]) for i in self.trained)
+        return tuple(to_numpy(self.call.leaves[i]) for i in self.trained)
 
     def leaves(self, prediction: Sequence[np.ndarray]) -> list[Any]:
         """The call's leaves with other predictions."""
@@ -422,7 +423,7 @@ class _Audit(_Run):
             return None
         own = self.start[0]
         for i, leaf in enumerate(self.call.leaves):
-            other = np.asarray(leaf)
+            other = to_numpy(leaf)
             if i not in self.trained and other.shape == own.shape and other.dtype == own.dtype:
                 leaves = [self.executor.tensor(v) for v in self.leaves((other,))]
                 return float(self.executor.scalar(self.executor.execute(self.trace, leaves)))
@@ -489,9 +490,7 @@ def _differs(a: float, b: float) -> bool:
 
 
 def _nonfinite(values: Sequence[Any]) -> bool:
-    arrays = [
-        np.asarray(v) for v in values if hasattr(v, "numpy") and "variant" not in str(v.dtype)
-    ]
+    arrays = [to_numpy(v) for v in values if is_concrete(v)]
     return any(a.dtype.kind == "f" and not np.all(np.isfinite(a)) for a in arrays)
 
 
@@ -504,9 +503,9 @@ def _jumped(before: Event, after: Event) -> bool:
 def _distance(a: Sequence[Any], b: Sequence[Any]) -> float:
     largest = 0.0
     for x, y in zip(a, b, strict=True):
-        if not hasattr(x, "numpy") or "variant" in str(x.dtype):
+        if not is_concrete(x):
             continue
-        p, q = np.asarray(x), np.asarray(y)
+        p, q = to_numpy(x), to_numpy(y)
         if p.shape != q.shape:
             return math.inf
         if p.size and p.dtype.kind in "biuf":

@@ -18,6 +18,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bevel.errors import BevelTypeError, MissingFrameworkError, printable
 
 FRAMEWORKS = ("tensorflow", "jax", "torch")
@@ -149,6 +151,18 @@ def check_active(framework: str) -> None:
         )
 
 
+def dtype_name(x: Any) -> str:
+    """The name of a tensor's dtype, the same in all frameworks: "float32", "bool", "int64"."""
+    from keras.backend import standardize_dtype
+
+    return standardize_dtype(x.dtype)
+
+
+def is_float(x: Any) -> bool:
+    """Whether a tensor holds floats, of whichever precision."""
+    return "float" in str(x.dtype)
+
+
 def is_concrete(x: Any) -> bool:
     """Whether a tensor of the active framework has values now, and is not being traced."""
     import keras
@@ -156,7 +170,7 @@ def is_concrete(x: Any) -> bool:
     if keras.config.backend() == "tensorflow":
         import tensorflow as tf
 
-        return tf.executing_eagerly() and hasattr(x, "numpy")
+        return tf.executing_eagerly() and hasattr(x, "numpy") and x.dtype != tf.variant
     if keras.config.backend() == "jax":
         from jax.core import Tracer
 
@@ -165,13 +179,12 @@ def is_concrete(x: Any) -> bool:
 
 
 def to_numpy(x: Any) -> Any:
-    """The values of a tensor of the active framework, which may be waiting for its gradient."""
-    import keras
-
-    if keras.config.backend() != "torch":
-        return keras.ops.convert_to_numpy(x)
+    """The values of an array, a number or a tensor, with or without a gradient."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(x, torch.Tensor):
+        return np.asarray(x)
     x = x.detach().cpu()
-    return (x.float() if x.dtype == sys.modules["torch"].bfloat16 else x).numpy()
+    return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
 
 
 def _configured() -> str | None:

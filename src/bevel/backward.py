@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bevel.backend import to_numpy
 from bevel.recording import Event, Recording
 
 
@@ -107,12 +108,12 @@ def _pulled_back(event: Event, arriving: Sequence[Any], executor: Any) -> list[A
 
 
 def _has_zero(arriving: Sequence[Any]) -> bool:
-    return any(a is not None and bool(np.any(np.asarray(a) == 0)) for a in arriving)
+    return any(a is not None and bool(np.any(to_numpy(a) == 0)) for a in arriving)
 
 
 def _is_finite(value: Any) -> bool:
-    return bool(np.all(np.isfinite(np.asarray(value, dtype="float64"))))
+    return bool(np.all(np.isfinite(to_numpy(value).astype("float64"))))
 
 
 def _is_nonzero(cotangent: Any) -> bool:
-    return cotangent is not None and bool(np.any(np.asarray(cotangent) != 0))
+    return cotangent is not None and bool(np.any(to_numpy(cotangent) != 0))

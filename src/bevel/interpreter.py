@@ -106,7 +106,7 @@ class Interpreter:
         """Runs one node on operands of any kind; `exact` gives hard values by id, where known.
 
         Raises:
-            UnknownOperationError: There is no rule, or TensorFlow refuses what the rule makes of
+            UnknownOperationError: There is no rule, or the framework refuses what the rule makes of
             it.
         """
         if not any(isinstance(a, Soft) for a in args):
@@ -223,7 +223,7 @@ class Interpreter:
         raise UnknownOperationError(
             f"relax has no rule for `{node.name}` on a value that depends on the prediction",
             loc=node.loc,
-            label=f"TensorFlow's {node.native}",
+            label=f"{self.executor.NAME}'s {node.native}",
             help='write the line with another operation; or pass on_unknown="keep" to run it as it '
             "is, as a constant for the gradient.",
         )

@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
+from bevel.backend import to_numpy
 from bevel.errors import BevelError, BevelValueError
 from bevel.program import Node, Program
 from bevel.vocabulary import CUTS, ENTRIES
@@ -293,10 +292,10 @@ def _taken(node: Node, choice: Any) -> int:
 
 
 def _truth(value: Any) -> bool:
-    return bool(np.asarray(value))
+    return bool(to_numpy(value))
 
 
 def _is_differentiable(value: Any) -> bool:
     dtype = getattr(value, "dtype", None)
     name = getattr(dtype, "name", str(dtype))
-    return name.startswith(_DIFFERENTIABLE)
+    return name.removeprefix("torch.").startswith(_DIFFERENTIABLE)

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import keras
 
 from bevel import frontends
+from bevel.backend import dtype_name, is_concrete, is_float, to_numpy
 from bevel.broadcasting import check_broadcasts
 from bevel.errors import BevelError, BevelTypeError, BevelValueError, excerpt, printable
 from bevel.frontends.arguments import Arguments, select
@@ -165,7 +166,7 @@ class Relaxed:
         so that not every size of a batch is traced anew.
         """
         specs = tuple(map(frontends.frontend().spec, call.leaves))
-        kind = (call.key, tuple((s.dtype, s.shape.rank) for s in specs))
+        kind = (call.key, tuple(map(frontends.frontend().kind, specs)))
         known = self._seen.get(kind, specs)
         if known is not None:
             wide = tuple(map(frontends.frontend().common_spec, known, specs))
@@ -174,7 +175,7 @@ class Relaxed:
                 self._seen[kind] = wide
                 return compiled
             try:
-                compiled.get_concrete_function(*wide)
+                frontends.executor().prepare(compiled, wide)
             except BevelError:
                 self._seen[kind] = None  # something needs to know the lengths
             else:
@@ -215,9 +216,9 @@ class Relaxed:
         frontend = frontends.frontend()
         call = frontend.arguments(self._pure, args, kwargs)
         log: list[Any] = []
-        frontends.executor().function(self._interpretation(call, log)).get_concrete_function(
-            *map(frontend.spec, call.leaves)
-        )
+        executor = frontends.executor()
+        interpretation = executor.function(self._interpretation(call, log))
+        executor.prepare(interpretation, tuple(map(frontend.spec, call.leaves)))
         return Explanation(self.__name__, tuple(log), self._is_hard)
 
     @property
@@ -233,10 +234,11 @@ class Relaxed:
 
         trained = select(call, self.wrt)
         for n in trained:
-            if not self._is_hard and not call.leaves[n].dtype.is_floating:
+            if not self._is_hard and not is_float(call.leaves[n]):
                 raise BevelTypeError(
-                    f"`{call.names[n]}` has dtype {call.leaves[n].dtype.name}; a gradient can only "
-                    "reach floats. Pass float32 predictions, or name another argument with `wrt`."
+                    f"`{call.names[n]}` has dtype {dtype_name(call.leaves[n])}; a gradient can "
+                    "only reach floats. Pass float32 predictions, or name another argument with "
+                    "`wrt`."
                 )
         trace = frontends.frontend().trace_call(self._pure, call)
         check_broadcasts(trace.program, call.names)
@@ -248,7 +250,7 @@ class Relaxed:
             if self._is_hard:
                 return trace.pack(executor.run_program(trace.program, operands))
             soft = [
-                Real(t, t.dtype.name) if n in trained and t.dtype.is_floating else t
+                Real(t, dtype_name(t)) if n in trained and is_float(t) else t
                 for n, t in enumerate(operands)
             ]
             # a layer computes its temperature from a weight, in whatever graph it is used
@@ -312,8 +314,8 @@ def _check_tensor(temperature: Any) -> None:
             f"`temperature` must be a scalar float; got shape {tuple(temperature.shape)} and dtype "
             f"{temperature.dtype}."
         )
-    if hasattr(temperature, "numpy"):
-        _check_temperature(float(temperature.numpy()))
+    if is_concrete(temperature):
+        _check_temperature(float(to_numpy(keras.ops.convert_to_tensor(temperature))))
 
 
 def _check_temperature(temperature: Any) -> None:

@@ -48,6 +48,24 @@ def width(kernel: str) -> float:
     return (POLYNOMIAL.get(kernel) or SMOOTH[kernel]).width
 
 
+def at_an_edge(kernel: str, x: Any, y: Any, temperature: float) -> np.ndarray:
+    """Whether some pair of an element lies within float32's rounding of a jump of the slope.
+
+    Which side of the jump such a pair is on is a matter of rounding, and so is the gradient.
+    """
+    if kernel not in ("linear", "triangular", "epanechnikov", "hinge"):
+        return np.zeros(len(x), bool)
+    unit, others = temperature * width(kernel), np.sort(np.asarray(y, "float64"))
+    found = np.zeros(len(x), bool)
+    for jump in (-1, 1):
+        places = np.asarray(x, "float64") - jump * unit
+        rounding = 4e-7 * (np.abs(x) + unit)
+        below = np.searchsorted(others, places - rounding)
+        above = np.searchsorted(others, places + rounding, "right")
+        found |= above > below
+    return found
+
+
 def dense(
     kernel: str, x: Any, y: Any, weights: Any, temperature: float, same: Any = True
 ) -> tuple[np.ndarray, Any]:

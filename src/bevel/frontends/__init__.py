@@ -7,31 +7,46 @@ runs what was traced.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
-from bevel.backend import check_active, require
+from keras.backend import backend
+
+from bevel.backend import require
+from bevel.errors import BevelTypeError
 from bevel.program import Program
+
+_MODULES = {
+    "tensorflow": ("from_tensorflow", "tensorflow_executor"),
+    "jax": ("from_jax", "jax_executor"),
+    "torch": ("from_torch", "torch_executor"),
+}
 
 
 def frontend() -> Any:
-    """The front end of the active framework (TensorFlow for now).
+    """The front end of the framework that Keras runs on.
 
     Raises:
-        MissingFrameworkError: TensorFlow is not installed, or Keras runs on another backend.
+        MissingFrameworkError: The framework is not installed.
+        BevelTypeError: There is no front end for it.
     """
-    require("tensorflow")
-    check_active("tensorflow")
-    from bevel.frontends import from_tensorflow
-
-    return from_tensorflow
+    return _module(0)
 
 
 def executor() -> Any:
     """What runs the nodes of the active framework's programs."""
-    frontend()
-    from bevel.frontends import tensorflow_executor
+    return _module(1)
 
-    return tensorflow_executor
+
+def _module(which: int) -> Any:
+    framework = backend()
+    if framework not in _MODULES:
+        raise BevelTypeError(
+            f"Keras runs on {framework}; Bevel traces {', '.join(_MODULES)}.",
+            help="set the environment variable KERAS_BACKEND to one of them, and start Python anew",
+        )
+    require(framework)
+    return import_module(f"{__name__}.{_MODULES[framework][which]}")
 
 
 def trace(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Program:

@@ -91,6 +91,11 @@ def spec(leaf: Any) -> tf.TensorSpec:
     return tf.TensorSpec(leaf.shape, leaf.dtype)
 
 
+def kind(spec: tf.TensorSpec) -> tuple[Any, ...]:
+    """What all leaves have in common that one trace may serve: dtype and rank."""
+    return spec.dtype, spec.shape.rank
+
+
 def common_spec(a: tf.TensorSpec, b: tf.TensorSpec) -> tf.TensorSpec:
     """The shape of two leaves of the same rank, open where they differ."""
     if a.shape.rank is None:

@@ -22,6 +22,8 @@ from bevel.errors import UnknownOperationError, render
 from bevel.frontends.from_tensorflow import Trace
 from bevel.program import Node, Program
 
+NAME = "TensorFlow"
+
 Run = Callable[[Program, Sequence[Any]], list[Any]]
 
 
@@ -286,6 +288,11 @@ def run_program(program: Program, operands: Sequence[Any]) -> list[Any]:
 def function(fn: Callable[..., Any], jit_compile: bool | None = None) -> Callable[..., Any]:
     """Compiles a Python function of tensors; it is run as it is, without AutoGraph."""
     return tf.function(fn, jit_compile=jit_compile, autograph=False)
+
+
+def prepare(compiled: Callable[..., Any], specs: Sequence[Any]) -> None:
+    """Traces a compiled function for leaves of these shapes, without running it."""
+    compiled.get_concrete_function(*specs)
 
 
 def in_graph() -> bool:
