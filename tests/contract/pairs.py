@@ -59,7 +59,7 @@ def at_an_edge(kernel: str, x: Any, y: Any, temperature: float) -> np.ndarray:
     found = np.zeros(len(x), bool)
     for jump in (-1, 1):
         places = np.asarray(x, "float64") - jump * unit
-        rounding = 4e-7 * (np.abs(x) + unit)
+        rounding = 1e-6 * unit  # differences are in float64, the unit is not
         below = np.searchsorted(others, places - rounding)
         above = np.searchsorted(others, places + rounding, "right")
         found |= above > below
