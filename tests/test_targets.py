@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from bevel.errors import TargetError
-from bevel.targets import load_target, user_place
+from bevel.targets import framework_of, load_target, user_place
 
 
 @pytest.fixture
@@ -121,3 +121,19 @@ def test_an_error_elsewhere_has_no_place_in_the_file(folder):
     with pytest.raises(ValueError, match="invalid literal") as caught:
         int("x")
     assert user_place(caught.value, folder / "metrics.py") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "framework"),
+    [
+        ("import jax.numpy as jnp\n", "jax"),
+        ("def f(y):\n    from torch.nn import functional as F\n    return F.relu(y)\n", "torch"),
+        ("import torch\nimport tensorflow as tf\n", "tensorflow"),
+        ("import keras\nfrom .jax import numpy\n", None),
+        ("import torch\n)", None),
+    ],
+)
+def test_the_framework_is_read_from_the_imports_of_a_file(folder, text, framework):
+    path = folder / "loss.py"
+    path.write_text(text)
+    assert framework_of(path) == framework

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bevel import __version__
-from bevel.backend import load_quietly, require, require_any
+from bevel.backend import check_active, load_quietly, require, require_any
 from bevel.console import (
     errors_shown,
     progress_bar,
@@ -273,6 +273,7 @@ def train(
             for package in ("tensorflow", "sklearn", "matplotlib"):
                 require(package)
             fn, name = _metric(target)
+            check_active("tensorflow")  # the networks that are trained
             rows = _data(data, label)
             load_quietly("matplotlib")  # if it cannot be imported, that is told before training
             from bevel import plots, recipes
@@ -335,12 +336,21 @@ def _metric(target: str) -> tuple[Callable[..., Any], str]:
 
 
 def _loaded(target: str) -> Target:
-    """Execute the file that a target names; TensorFlow first, without its notes on the machine."""
-    from bevel.targets import load_target, locate
+    """Execute the file that a target names; its framework first, without notes on the machine.
 
-    locate(target)  # a wrong name is told at once
-    require("tensorflow")
-    load_quietly("tensorflow")
+    Keras runs on the framework that the file imports, else on the one that was chosen or found.
+    """
+    from bevel.targets import framework_of, load_target, locate
+
+    path, _ = locate(target)  # a wrong name is told at once
+    require_any()
+    framework = framework_of(path)
+    if framework is None:
+        load_quietly("keras")  # brings its backend with it
+    else:
+        require(framework)
+        load_quietly(framework)
+        check_active(framework)
     return load_target(target)
 
 

@@ -8,6 +8,7 @@ afterwards. A mistake in the file is reported at the user's own line, without Be
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import inspect
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from bevel.backend import FRAMEWORKS
 from bevel.errors import TargetError, printable
 
 _FORM = "write it as FILE.py:FUNCTION, for instance metrics.py:f1"
@@ -90,6 +92,26 @@ def locate(text: str) -> tuple[Path, str]:
     if path.suffix != ".py" or not path.is_file():
         raise TargetError(f"{_quoted(file)} is not a Python file (.py)", help=_FORM)
     return path, name
+
+
+def framework_of(path: Path) -> str | None:
+    """The framework that a file imports, read from its text; nothing is executed.
+
+    Returns:
+        One of `bevel.backend.FRAMEWORKS`, the first of them where a file imports several; None
+        where it imports none, or is no Python.
+    """
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return None  # told with its line when the file is executed
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported.update(alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            imported.add(node.module.partition(".")[0])
+    return next((name for name in FRAMEWORKS if name in imported), None)
 
 
 def user_place(error: BaseException, path: Path) -> _Place | None:
