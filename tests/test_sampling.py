@@ -11,7 +11,8 @@ import tensorflow as tf
 from bevel.errors import TargetError
 from bevel.families import FAMILIES, SINGLES
 from bevel.metrics import BUILTIN
-from bevel.sampling import make_sample, parameters, roles
+from bevel.roles import roles
+from bevel.sampling import make_sample, parameters
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 

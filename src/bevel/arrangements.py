@@ -17,7 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from bevel.errors import TargetError, printable
-from bevel.sampling import parameters, roles
+from bevel.roles import roles
+from bevel.sampling import parameters
 
 Metric = Callable[[Any, Any], Any]
 _Form = Callable[[Any, int], Any]

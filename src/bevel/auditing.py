@@ -55,7 +55,8 @@ def audit(fn: Callable[..., Any], *args: Any, wrt: Any = None, seed: int = 0, **
             `keras.Model`.
         *args: Its arguments: tensors, numpy arrays, or lists of numbers.
         wrt: What a gradient must reach: a parameter's name, a position, or several; by default the
-            parameter `y_pred` where there is one, else the last positional argument.
+            parameter `y_pred` where there is one, else the last positional argument (in
+            `(logits, target)` the names tell which is meant).
         seed: Seeds the directions that are tried; the same seed gives the same report.
         **kwargs: Arguments by name.
 

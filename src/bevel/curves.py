@@ -119,7 +119,7 @@ def function_curves(
         UnknownOperationError: If the function cannot be relaxed.
     """
     from bevel.relaxation import relax
-    from bevel.sampling import roles
+    from bevel.roles import roles
 
     relaxed = {t: relax(fn, temperature=t) for t in TEMPERATURES}
     if len(arguments) == 1:

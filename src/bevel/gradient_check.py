@@ -112,7 +112,8 @@ def check_gradient(
         fn: A function of tensors; what it returns is averaged.
         *args: Its arguments.
         wrt: The argument to look at, by name or position; by default the parameter `y_pred` where
-            there is one, else the last positional argument.
+            there is one, else the last positional argument (in `(logits, target)` the names tell
+            which is meant).
         widths: How far elements are moved, in units of the argument's spread.
         seed: Seeds the lengths and the choice of elements (at most 24 are looked at).
         **kwargs: Arguments by name.

@@ -51,7 +51,8 @@ def relax(
         forward: `soft` returns the surrogate's value, `hard` the exact value with the surrogate's
             gradient (a straight-through estimator).
         wrt: What is trained: a parameter's name, a position, or several; by default the parameter
-            `y_pred` where there is one, else the last positional argument.
+            `y_pred` where there is one, else the last positional argument (in `(logits, target)`
+            the names tell which is meant).
         on_unknown: `error` raises at an operation without a rule, `keep` runs it as it is and takes
             it as a constant.
 

@@ -21,28 +21,13 @@ import numpy as np
 
 from bevel.errors import TargetError, printable
 from bevel.families import FAMILIES, KINDS, SINGLES, Array, Family
+from bevel.roles import WEIGHTS, resembles, roles
 from bevel.targets import user_place
 
 SPEC_HELP = (
     "A family such as binary or onehot:(32,5), or each argument as NAME=KIND(SHAPE): "
     "y_true=onehot(32,3),y_pred=softmax(32,3), or a .npz file with an array for each argument."
 )
-
-_LABELS = ("y_true", "true", "target", "label", "truth", "y", "t", "gt", "returns", "ret")
-_PREDICTIONS = (
-    "y_pred",
-    "pred",
-    "output",
-    "logit",
-    "score",
-    "prob",
-    "p",
-    "z",
-    "x",
-    "yhat",
-    "y_hat",
-)
-_WEIGHTS = ("weight", "mask", "w")
 
 
 @dataclass(frozen=True)
@@ -201,38 +186,11 @@ def _draw(
             drawn[name] = KINDS[family.prediction](rng, shape)
         elif name == label:
             drawn[name] = family.labels(rng, shape)
-        elif _resembles(name, _WEIGHTS):
+        elif resembles(name, WEIGHTS):
             drawn[name] = np.ones(shape[:1], "float32")
         else:
             drawn[name] = KINDS["uniform"](rng, shape)
     return drawn
-
-
-def roles(names: tuple[str, ...]) -> tuple[str | None, str]:
-    """Which parameter is the label and which the prediction: by name, else by position.
-
-    Example:
-        >>> roles(("y_pred", "y_true")), roles(("a", "b")), roles(("x",))
-        (('y_true', 'y_pred'), ('a', 'b'), (None, 'x'))
-    """
-    if len(names) == 1:
-        return None, names[0]
-    candidates = [n for n in names if not _resembles(n, _WEIGHTS)]
-    if len(candidates) < 2:
-        candidates = list(names)
-    predictions = [n for n in candidates if _resembles(n, _PREDICTIONS)]
-    labels = [n for n in candidates if _resembles(n, _LABELS) and n not in predictions]
-    prediction = (
-        predictions[0] if predictions else [n for n in candidates if n not in labels[:1]][-1]
-    )
-    others = [n for n in labels or candidates if n != prediction]
-    return others[0], prediction
-
-
-def _resembles(name: str, words: tuple[str, ...]) -> bool:
-    """Whether a parameter is named like one of `words`; short ones must match as a whole."""
-    lower = name.lower()
-    return any(lower == w or (len(w) > 3 and w in lower) for w in words)
 
 
 def _found(fn: Callable[..., Any], names: tuple[str, ...], seed: int) -> Sample:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bevel.errors import BevelTypeError, BevelValueError
+from bevel.roles import prediction_among
 
 # Packages whose tensors are no arrays here, and the backend that takes them.
 _FOREIGN = {"torch": "torch", "jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow"}
@@ -138,7 +139,8 @@ def select(arguments: Arguments, wrt: Any) -> tuple[int, ...]:
     Args:
         arguments: A call taken apart.
         wrt: A parameter name, a position, several of either, or None for the parameter called
-            `y_pred` where there is one, else the last positional argument.
+            `y_pred` where there is one, else the last positional argument; the one before where
+            the names say so, as in `(logits, target)`.
 
     Raises:
         BevelValueError: A name or position that the call does not have, or one with no array in it.
@@ -156,7 +158,7 @@ def select(arguments: Arguments, wrt: Any) -> tuple[int, ...]:
                 "array, or name another argument with `wrt`."
             )
         last = [name for name in places if name in order] or order
-        wrt = "y_pred" if "y_pred" in order else last[-1]
+        wrt = "y_pred" if "y_pred" in order else prediction_among(last)
     items = tuple(wrt) if isinstance(wrt, tuple | list | set) else (wrt,)
     if not items:
         raise BevelValueError(f"`wrt` names nothing; choose from {', '.join(order)}.")

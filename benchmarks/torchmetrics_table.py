@@ -1,0 +1,317 @@
+"""torchmetrics' functional metrics as losses: what stopped each, and how far it descends.
+
+`python benchmarks/torchmetrics_table.py` calls every function of `torchmetrics.functional` for
+classification, retrieval, segmentation and regression with ordinary inputs and its own default
+arguments (with `top_k=5` where all rows together are always the same), keeps the figures in
+`benchmarks/results/torchmetrics_table.json` and writes `docs/torchmetrics.md`; `--docs` only writes
+the page again. It needs `pip install torchmetrics`.
+For each: does the function send a gradient as it is, does the relaxed one, and which share of the
+attainable improvement free predictions reach by Adam in 300 steps at default settings.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+os.environ["KERAS_BACKEND"] = "torch"
+
+import torch
+import torchmetrics
+import typer
+from measure import machine
+from rich.progress import track
+from torchmetrics.functional import (
+    classification,
+    regression,
+    retrieval,
+    segmentation,
+)
+
+import bevel
+
+HERE = Path(__file__).parent
+STORE = HERE / "results" / "torchmetrics_table.json"
+PAGE = HERE.parent / "docs" / "torchmetrics.md"
+ROWS, CLASSES, STEPS, BAR = 64, 3, 300, 0.99
+REQUIRED = {
+    "num_classes": CLASSES,
+    "num_labels": CLASSES,
+    "num_groups": 2,
+    "beta": 1.0,
+    "min_recall": 0.8,
+    "min_precision": 0.8,
+    "min_sensitivity": 0.8,
+    "min_specificity": 0.8,
+    "threshold": 0.0,
+    "p": 2.0,
+}
+CUT = ("retrieval_fall_out", "retrieval_hit_rate", "retrieval_precision", "retrieval_recall")
+HEAD = """\
+# torchmetrics as losses
+
+Every function of `torchmetrics.functional` for classification, retrieval, segmentation and
+regression, called as it is, with `validate_args` as it comes. Written by
+`python benchmarks/torchmetrics_table.py`.
+
+- *before*: the gradient of the function itself: `flows`, or `none`.
+- *relaxed*: whether the gradient of `bevel.relax(fn)` is finite and not zero.
+- *descent*: free predictions, Adam, 300 steps, default settings; the share of the attainable
+  improvement of the hard metric, worst of {seeds} starts.
+
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One function with ordinary inputs.
+
+    Attributes:
+        name: Its name.
+        fn: A function (target, raw prediction) of which a number is returned.
+        target: The labels.
+        draw: Raw predictions for a seed, before the link.
+        ideal: A raw prediction that is right everywhere.
+        link: From raw predictions to what the metric wants.
+    """
+
+    name: str
+    fn: Callable[..., Any]
+    target: torch.Tensor
+    draw: Callable[[int], torch.Tensor]
+    ideal: torch.Tensor
+    link: Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One function's line."""
+
+    name: str
+    before: str
+    relaxed: str
+    descent: float | None
+    said: str = ""
+
+
+def cases() -> Iterator[Case]:
+    """Every function, once for each task that it takes."""
+    for name in dict.fromkeys(classification.__all__):
+        fn = getattr(classification, name)
+        parameters = inspect.signature(fn).parameters
+        tasks = str(parameters["task"].annotation) if "task" in parameters else ""
+        if "binary" in tasks or "multiclass" in tasks:
+            task = "multiclass" if "multiclass" in tasks else "binary"
+            fn = functools.partial(fn, task=task)
+        else:
+            task = name.partition("_")[0]
+        yield _classified(name, fn, task if task in ("multiclass", "multilabel") else "binary")
+    for name in retrieval.__all__:
+        yield _classified(name, getattr(retrieval, name), "binary")
+    for name in segmentation.__all__:
+        yield _segmented(name, getattr(segmentation, name))
+    for name in dict.fromkeys(regression.__all__):
+        yield _regressed(name, getattr(regression, name))
+
+
+def _random(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _bound(fn: Callable[..., Any], given: int, **own: Any) -> Callable[..., Any]:
+    """The function with its required arguments, those of the task included."""
+    parameters = inspect.signature(fn).parameters
+    keywords = {"num_classes", "num_labels"} if isinstance(fn, functools.partial) else set()
+    needed = {
+        n: REQUIRED[n]
+        for n, p in list(parameters.items())[given:]
+        if n in REQUIRED and n not in own and (p.default is p.empty or n in keywords)
+    }
+    needed |= {n: REQUIRED[n] for n in ("num_classes",) if n in parameters and given == 2}
+    return functools.partial(fn, **needed, **own)
+
+
+def _number(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """One number of what a metric returns: of counts and rates the first, of others the mean."""
+
+    @functools.wraps(fn.func if isinstance(fn, functools.partial) else fn)
+    def number(target: torch.Tensor, preds: torch.Tensor) -> torch.Tensor:
+        found = fn(preds, target)
+        is_rates = isinstance(found, dict) or name.endswith("stat_scores")
+        while not isinstance(found, torch.Tensor):
+            found = next(iter(found.values())) if isinstance(found, dict) else found[0]
+        if is_rates or not found.is_floating_point():
+            return found.flatten()[0].float()
+        return found.mean()
+
+    del number.__wrapped__
+    return number
+
+
+def _classified(name: str, fn: Callable[..., Any], task: str) -> Case:
+    g = _random(0)
+    if task == "multiclass":
+        target = torch.randint(CLASSES, (ROWS,), generator=g)
+        shape, link = (ROWS, CLASSES), functools.partial(torch.softmax, dim=-1)
+        ideal = 8.0 * torch.nn.functional.one_hot(target, CLASSES)
+    else:
+        shape = (ROWS, CLASSES) if task == "multilabel" else (ROWS,)
+        target, link = torch.randint(2, shape, generator=g), torch.sigmoid
+        if name.startswith("retrieval"):
+            target = (torch.rand(shape, generator=g) < 1 / 8).long()
+        ideal = 8.0 * (2.0 * target - 1.0)
+    own: dict[str, Any] = {"top_k": 5} if name in CUT else {}
+    if "groups" in inspect.signature(fn).parameters:
+        own["groups"] = torch.randint(2, (ROWS,), generator=g)
+    bound = _bound(fn, 2, **own)
+    if name == "demographic_parity":
+        bound = lambda preds, target: fn(preds, own["groups"])  # noqa: E731
+    draw = lambda seed: torch.randn(shape, generator=_random(seed + 1))  # noqa: E731
+    return Case(name, _number(bound, name), target, draw, ideal.float(), link)
+
+
+def _segmented(name: str, fn: Callable[..., Any]) -> Case:
+    g, shape = _random(0), (2, CLASSES, 8, 8)
+    indices = torch.randint(CLASSES, (2, 8, 8), generator=g)
+    target = torch.nn.functional.one_hot(indices, CLASSES).movedim(-1, 1)
+    bound = _bound(fn, 2)
+
+    def decided(preds: torch.Tensor, target: torch.Tensor) -> Any:
+        hard = torch.nn.functional.one_hot(preds.argmax(1), CLASSES).movedim(-1, 1)
+        return bound(hard, target)
+
+    draw = lambda seed: torch.randn(shape, generator=_random(seed + 1))  # noqa: E731
+    link = functools.partial(torch.softmax, dim=1)
+    return Case(name, _number(decided, name), target, draw, 8.0 * target, link)
+
+
+def _regressed(name: str, fn: Callable[..., Any]) -> Case:
+    g = _random(0)
+    shape, link = (ROWS,), torch.nn.functional.softplus
+    if "divergence" in name:
+        shape, link = (ROWS, CLASSES), functools.partial(torch.softmax, dim=-1)
+    if name == "cosine_similarity":
+        shape = (ROWS, CLASSES)
+    raw = torch.randn(shape, generator=g)
+    if name == "critical_success_index":
+        raw, link = 4.0 * raw, torch.sigmoid
+    target, ideal = link(raw), raw
+    own = {"threshold": 0.5} if name == "critical_success_index" else {}
+    if name == "continuous_ranked_probability_score":
+        draw = lambda seed: torch.randn((ROWS, 5), generator=_random(seed + 1))  # noqa: E731
+        ideal = raw[:, None].expand(ROWS, 5)
+    else:
+        draw = lambda seed: torch.randn(shape, generator=_random(seed + 1))  # noqa: E731
+    return Case(name, _number(_bound(fn, 2, **own), name), target, draw, ideal, link)
+
+
+def gradient(
+    fn: Callable[..., Any], target: torch.Tensor, preds: torch.Tensor
+) -> torch.Tensor | None:
+    """The gradient of a function to the predictions, or None where it has none."""
+    preds = preds.detach().requires_grad_(True)
+    value = fn(target, preds)
+    if not value.requires_grad:
+        return None
+    return torch.autograd.grad(value, preds, allow_unused=True)[0]
+
+
+def _sends(found: torch.Tensor | None) -> str:
+    if found is None or not found.any():
+        return "none"
+    return "flows" if bool(torch.isfinite(found).all()) else "not finite"
+
+
+def descent(case: Case, relaxed: Callable[..., Any], seed: int) -> float:
+    """The share of the attainable improvement of the hard metric."""
+    z = case.draw(seed).requires_grad_(True)
+    hard = lambda z: float(case.fn(case.target, case.link(z.detach())))  # noqa: E731
+    start, best = hard(z), hard(case.ideal)
+    sign = 1.0 if best < start else -1.0
+    optimizer = torch.optim.Adam([z], lr=0.05)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    reached = start
+    for step in range(STEPS):
+        optimizer.zero_grad()
+        (sign * relaxed(case.target, case.link(z))).backward()
+        optimizer.step()
+        schedule.step()
+        if step >= 0.9 * STEPS:
+            reached = min(reached, hard(z)) if sign > 0 else max(reached, hard(z))
+    gap = best - start
+    return 1.0 if abs(gap) < 1e-9 else min(1.0, (reached - start) / gap)
+
+
+def row(case: Case, seeds: int) -> Row:
+    """Measures one function."""
+    preds = case.link(case.draw(0))
+    try:
+        before = _sends(gradient(case.fn, case.target, preds))
+    except RuntimeError as error:
+        return Row(case.name, "fails", "fails", None, str(error).splitlines()[0][:90])
+    relaxed = bevel.relax(case.fn, wrt="preds")
+    try:
+        after = _sends(gradient(relaxed, case.target, preds))
+        reached = min(descent(case, relaxed, seed) for seed in range(seeds))
+    except bevel.errors.BevelError as error:
+        return Row(case.name, before, "refused", None, str(error).splitlines()[0][:120])
+    return Row(case.name, before, after, round(reached, 4))
+
+
+def page(stored: dict[str, Any]) -> str:
+    """The text of `docs/torchmetrics.md`."""
+    rows = stored["rows"]
+    lines = [HEAD.format(seeds=stored["seeds"])]
+    lines += ["| function | before | relaxed | descent |", "|---|---|---|---:|"]
+    for r in rows:
+        shown = r["said"] if r["descent"] is None else f"{r['descent']:.3f}"
+        lines.append(f"| {r['name']} | {r['before']} | {r['relaxed']} | {shown} |")
+    flows, down = (
+        sum(r["relaxed"] == "flows" for r in rows),
+        sum((r["descent"] or 0) >= BAR for r in rows),
+    )
+    before = sum(r["before"] == "flows" for r in rows)
+    lines += [
+        "",
+        (
+            f"Of {len(rows)} functions {before} send a gradient as they are, {flows} when relaxed; "
+            f"{down} reach {BAR} of the attainable improvement."
+        ),
+        "",
+        "Measured on: " + ", ".join(f"{k} {v}" for k, v in stored["machine"].items()) + ".",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main(
+    docs: Annotated[bool, typer.Option("--docs", help="Only write the page again.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, help="Random starts.")] = 3,
+    only: Annotated[str, typer.Option(help="Only functions with this in their name.")] = "",
+) -> None:
+    """Measures all functions, keeps the figures and writes the page."""
+    warnings.simplefilter("ignore")
+    if not docs:
+        chosen = [case for case in cases() if only in case.name]
+        rows = [asdict(row(case, seeds)) for case in track(chosen, "functions")]
+        if only:
+            for found in rows:
+                typer.echo(found)
+            return
+        facts = machine() | {"torchmetrics": torchmetrics.__version__}
+        STORE.write_text(
+            json.dumps({"seeds": seeds, "machine": facts, "rows": rows}, indent=1) + "\n",
+            encoding="utf-8",
+        )
+    PAGE.write_text(page(json.loads(STORE.read_text(encoding="utf-8"))), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)
