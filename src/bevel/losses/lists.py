@@ -13,6 +13,8 @@ import keras
 from keras import ops as K
 
 from bevel.errors import BevelValueError
+from bevel.losses.checks import aligned, floating
+from bevel.losses.groups import packed, sources
 from bevel.losses.ranking import average_precision
 from bevel.losses.surrogate import Surrogate, full_weights, largest, present, ratio, standardised
 from bevel.ops import pairwise_sum, step
@@ -43,6 +45,63 @@ class Lists(Surrogate):
         # one weight for each list: the largest of its items
         return values, some * K.max(w * here, axis=-1, initial=0.0)
 
+    def grouped(
+        self,
+        y_true: Any,
+        y_pred: Any,
+        group_ids: Any,
+        sample_weight: Any = None,
+        *,
+        shape: tuple[int, int] | None = None,
+    ) -> Any:
+        """The loss of items in any order, each with the number of its list.
+
+        Keras hands a loss labels and predictions only, so this is for training loops of one's own.
+        Memory is that of the padded lists, so one list of very many items among many short ones is
+        better split off.
+
+        Args:
+            y_true: Labels, shape (n,) or (n, 1).
+            y_pred: Scores, likewise.
+            group_ids: Integers, shape (n,): items with the same one are a list.
+            sample_weight: None, or one for each item.
+            shape: How many lists there are at most, and how many items in the longest; needed where
+                the loss is compiled. With fewer than there are, compiled code gives NaN.
+
+        Returns:
+            What calling the loss with padded lists gives; with `reduction=None` one loss for each
+            list, in the order of their ids.
+
+        Raises:
+            BevelValueError: shapes do not fit, or `shape` is needed or too small.
+            BevelTypeError: y_pred are no floats or group_ids no integers.
+
+        Example:
+            >>> import numpy as np
+            >>> labels = np.array([1, 0, 0, 1])
+            >>> scores = np.array([2.0, 3.0, 1.0, 4.0], "float32")
+            >>> loss = MRR(kernel="linear", temperature=1e-3, reduction=None)
+            >>> [float(v) for v in loss.grouped(labels, scores, np.array([7, 5, 7, 5]))]
+            [0.0, 0.0]
+        """
+        y_true, y_pred = aligned(K.convert_to_tensor(y_true), floating(y_pred))
+        group_ids = K.convert_to_tensor(group_ids)
+        table, is_short = sources(group_ids, shape)
+        ids = tuple(group_ids.shape)
+        given = {"y_true": y_true, "y_pred": y_pred}
+        if sample_weight is not None:
+            given["sample_weight"] = K.convert_to_tensor(sample_weight)
+        for name, items in given.items():
+            if tuple(items.shape) not in (ids, (*ids, 1)):
+                raise BevelValueError(
+                    f"`{name}` has shape {tuple(items.shape)} and `group_ids` {ids}; expected one "
+                    "for each item."
+                )
+        labels = packed(K.cast(y_true, self.dtype), table, -1.0)
+        weights = packed(given["sample_weight"], table, 0.0) if "sample_weight" in given else None
+        loss = self(labels, packed(y_pred, table, 0.0), weights)
+        return K.where(is_short, loss + float("nan"), loss)
+
     def of_lists(self, y: Any, scores: Any, here: Any) -> tuple[Any, Any]:
         """The loss of each list, and whether it has one.
 
@@ -52,6 +111,10 @@ class Lists(Surrogate):
             here: 1 for an item, 0 for padding.
         """
         raise NotImplementedError
+
+
+# AutoGraph leaves alone what carries this attribute.
+Lists.grouped.autograph_info__ = None  # pyright: ignore[reportFunctionMemberAccess]
 
 
 @keras.saving.register_keras_serializable(package="bevel")
