@@ -32,7 +32,8 @@ class Row:
 
     `data` gives labels and predictions for a number of rows; `sharp` makes the loss whose value is
     that of the metric, for `hard` predictions. `goal` is what descent is to reach, where that is
-    another metric, and `reach` how much of it; the rows of variants are `slow`.
+    another metric, and `reach` how much of it. Of a `brief` row, compilation and descent run
+    with the slow tests only, of a `slow` one everything does.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Row:
     repeats: bool = True
     goal: Callable[[np.ndarray, np.ndarray], float] | None = None
     reach: float = 0.99
+    brief: bool = False
     slow: bool = False
 
     def __str__(self) -> str:
@@ -268,16 +270,16 @@ TABLE = (
     Row("PartialAUC two-way", lambda **how: losses.PartialAUC(0.4, min_tpr=0.5, **how), _scored,
         _partial(0.4, 0.5), SHARP_STEP, slow=True),
     Row("RecallAtPrecision", lambda **how: losses.RecallAtPrecision(0.73, **how), _scored,
-        _recall_at(0.73), SHARP_STEP),
+        _recall_at(0.73), SHARP_STEP, brief=True),
     Row("PrecisionAtRecall", lambda **how: losses.PrecisionAtRecall(0.75, **how), _scored,
-        _precision_at(0.75), SHARP_STEP),
+        _precision_at(0.75), SHARP_STEP, brief=True),
     Row("ExpectedCost", lambda **how: losses.ExpectedCost([[0, 1], [10, 0]], **how), _binary,
         _cheapness(np.array([[0, 1], [10, 0]])), {}, _decided, _sigmoid),
     Row("ExpectedCost of classes", lambda **how: losses.ExpectedCost(COSTS, **how), _classes,
         _cheapness(COSTS), {}, _decided, _softmax),
     Row("Kendall", losses.Kendall, _real, lambda y, s: kendalltau(y, s)[0], SHARP_STEP,
-        goal=_spearman),
-    Row("ConcordanceIndex", losses.ConcordanceIndex, _survival, _harrell, SHARP_STEP),
+        goal=_spearman, brief=True),
+    Row("ConcordanceIndex", losses.ConcordanceIndex, _survival, _harrell, SHARP_STEP, brief=True),
     Row("MRR", losses.MRR, _lists, _mrr(), SHARP_STEP, repeats=False),
     Row("MRR@3", lambda **how: losses.MRR(k=3, **how), _lists, _mrr(3), SHARP_STEP, repeats=False,
         slow=True),
@@ -286,7 +288,7 @@ TABLE = (
             lambda form=form, by_ndcg=by_ndcg, **how: losses.Pairwise(
                 form=form, weighting="ndcg" if by_ndcg else "none", **how),
             _lists, _pairwise(form, by_ndcg), {}, repeats=False, goal=_ndcg,
-            slow=(form, by_ndcg) not in (("hinge", False), ("logistic", True)))
+            brief=by_ndcg, slow=(form, by_ndcg) not in (("hinge", False), ("logistic", True)))
         for form in PHI for by_ndcg in (False, True)
     ),
     Row("ListwiseSoftmax", losses.ListwiseSoftmax, _lists,
@@ -295,13 +297,20 @@ TABLE = (
         _listwise(lambda y: softmax(y, axis=1)), {}, repeats=False, goal=_ndcg, slow=True),
     # steps of one size end in its neighbourhood
     Row("MedianAbsoluteError", losses.MedianAbsoluteError, _real,
-        lambda y, p: 1 - metrics.median_absolute_error(y, p), SHARP, reach=0.97),
+        lambda y, p: 1 - metrics.median_absolute_error(y, p), SHARP, reach=0.97,
+        brief=True),
     Row("ToleranceAccuracy", lambda **how: losses.ToleranceAccuracy(0.2, **how), _real,
         _within(0.2), SHARP),
 )  # fmt: skip
-every = pytest.mark.parametrize(
-    "row", [pytest.param(r, marks=[pytest.mark.slow] * r.slow) for r in TABLE], ids=str
-)
+
+
+def _rows(is_slow: Callable[[Row], bool]) -> Any:
+    rows = [pytest.param(r, marks=[pytest.mark.slow] * is_slow(r)) for r in TABLE]
+    return pytest.mark.parametrize("row", rows, ids=str)
+
+
+every = _rows(lambda row: row.slow)
+in_depth = _rows(lambda row: row.slow or row.brief)
 
 
 def _tensors(row: Row, n: int = 24, dtype: str = "float32") -> tuple[Any, Any]:
@@ -318,7 +327,7 @@ def test_the_hard_limit_is_the_metric(row: Row) -> None:
         assert float(array(loss)) == pytest.approx(1 - row.metric(y, p), abs=2e-3)
 
 
-@every
+@in_depth
 @pytest.mark.parametrize("mode", MODES)
 def test_compiled_and_eager_agree(row: Row, mode: str) -> None:
     y, p = _tensors(row)
@@ -408,7 +417,7 @@ def test_it_survives_its_configuration(row: Row) -> None:
     assert float(array(again(y, p))) == float(array(loss(y, p)))
 
 
-@every
+@in_depth
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_free_predictions_descend_to_the_optimum(row: Row, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -34,7 +34,8 @@ class PartialAUC(Columns):
 
     with a the weights of the (1 - min_tpr) P positives of smallest scores and b those of the
     max_fpr N negatives of largest ones (Narasimhan and Agarwal, ICML 2013), the last of them in
-    part; s is in units of its spread. With a hinge it is convex. O(n log n).
+    part, where equal scores share, and equal ones of both classes count half; s is in units of its
+    spread. With a hinge it is convex. O(n log n).
 
     Args:
         max_fpr: The largest false positive rate, above 0 and at most 1.
