@@ -85,6 +85,13 @@ def test_equal_scores_share_what_is_left_of_a_part():
     assert found[1] == pytest.approx(found[2], rel=1e-4)
 
 
+def test_a_later_threshold_may_be_precise_again():
+    y, s = np.array([0.0, 1, 1, 1, 0]), np.array([5.0, 4, 3, 2, 1])
+    assert value(losses.RecallAtPrecision(0.7, **SHARP), y, s) == pytest.approx(0, abs=1e-3)
+    assert value(losses.RecallAtPrecision(0.76, **SHARP), y, s) == pytest.approx(1, abs=1e-3)
+    assert value(losses.PrecisionAtRecall(0.3, **SHARP), y, s) == pytest.approx(1 / 4, abs=1e-3)
+
+
 def test_the_expected_cost_of_several_classes_and_of_shares():
     costs = RNG.normal(size=(3, 3))
     true, p = RNG.integers(0, 3, 20), RNG.dirichlet([1, 1, 1], 20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import keras
 import numpy as np
 import pytest
 from scipy.stats import kendalltau
@@ -111,6 +112,18 @@ def test_an_event_that_is_none_is_nan_in_compiled_code():
     assert np.isfinite(float(array(run(tensor(y, "float32")))))
     y[1, 1] = 2
     assert np.isnan(float(array(run(tensor(y, "float32")))))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_model_is_fitted_to_survival_data():
+    keras.utils.set_random_seed(0)
+    x = RNG.normal(size=(96, 2))
+    y = np.c_[np.exp(-x[:, 0]), np.arange(96) % 3 > 0]
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.1), losses.ConcordanceIndex())
+    model.fit(x, y, batch_size=40, epochs=20, verbose=0)  # the last batch is smaller
+    risks = model.predict(x, verbose=0)
+    assert value(losses.ConcordanceIndex(**SHARP), y, risks) < 0.05
 
 
 @pytest.mark.slow

@@ -70,6 +70,10 @@ CASES = {
     },
 }
 
+BRIEF = ("AUC", "PartialAUC two-way", "RecallAtPrecision", "PrecisionAtRecall", "Kendall", "MRR@2",
+         "ConcordanceIndex", "ToleranceAccuracy", "ListNet", "Pairwise hinge none",
+         "Pairwise logistic ndcg")  # fmt: skip
+
 
 @pytest.fixture
 def held(monkeypatch):
@@ -101,7 +105,9 @@ def check(loss, y, p, directions):
 
 
 @pytest.mark.usefixtures("held")
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=[pytest.mark.slow] * (c not in BRIEF)) for c in CASES]
+)
 def test_the_gradient_is_the_slope(case):
     make, data = CASES[case]
     rng = np.random.default_rng(2)
