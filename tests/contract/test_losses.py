@@ -398,6 +398,15 @@ def test_equal_and_extreme_predictions_are_finite(row: Row) -> None:
 
 
 @every
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_loss_in_half_precision_is_that_of_float32(row: Row, dtype: str) -> None:
+    y, p = _tensors(row)
+    value = row.make(dtype=dtype)(y, p)
+    assert keras.backend.standardize_dtype(value.dtype) == dtype
+    assert float(array(value)) == pytest.approx(float(array(row.make()(y, p))), rel=1e-2)
+
+
+@every
 def test_nan_in_is_nan_out(row: Row) -> None:
     y, p = (array(t) for t in _tensors(row, 12))
     p[3] = np.nan

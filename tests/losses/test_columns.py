@@ -124,6 +124,12 @@ def test_the_expected_cost_of_several_classes_and_of_shares():
         (lambda: losses.ExpectedCost([[0, np.nan], [1, 0]]), "finite"),
         (lambda: losses.ExpectedCost([[0, 1], [1, 0]], class_weight=[1, 2]), "rows of"),
         (lambda: value(losses.ExpectedCost(np.eye(3)), Y[:, 0], Y[:, 0]), "3 classes"),
+        (
+            lambda: losses.ExpectedCost(np.eye(2), multi_label=True)(
+                tensor([[0], [1], [1]], "int32"), tensor(Y[:3], "float32")
+            ),
+            "labels of their own",
+        ),
         (lambda: value(losses.ExpectedCost(np.eye(2)), Y[:, 0], 2 * Y[:, 0]), "from_logits"),
     ],
 )

@@ -21,11 +21,10 @@ from bevel.losses.surrogate import Surrogate, full_weights, present, ratio
 class ExpectedCost(Surrogate):
     """The mean over rows of sum over k of cost[y, k] p_k: the cost of a decision drawn from p.
 
-    For a prediction of 0 and 1 it is the cost of the decision itself, and no decision is cheaper
-    in expectation than that of the largest loss-weighted class (Elkan, IJCAI 2001). Being linear,
-    it drives predictions to a decision and not to calibrated probabilities; where those are wanted,
-    train on cross-entropy and decide by cost (`bevel.decide`). A weight of a class is a factor of
-    its row of the matrix.
+    For a prediction of 0 and 1 it is the cost of the decision itself (Elkan, IJCAI 2001). Linear in
+    p, it is least where all of p is on the cheapest decision of a row: it drives predictions to
+    decisions and not to calibrated probabilities. Where those are wanted, train on cross-entropy
+    and decide by cost. A weight of a class is a factor of its row of the matrix.
 
     Args:
         cost_matrix: Shape (classes, classes): what it costs to decide k, the column, where y, the
@@ -99,6 +98,11 @@ class ExpectedCost(Surrogate):
             raise BevelValueError(
                 f"`cost_matrix` is for {len(self.cost_matrix)} classes and y_pred of shape "
                 f"{tuple(y_pred.shape)} is of {classes}."
+            )
+        if binary and tuple(y_true.shape[1:]) != tuple(y_pred.shape[1:]):
+            raise BevelValueError(
+                f"`{self.name}` of labels of their own needs y_true of the shape of y_pred, "
+                f"{tuple(y_pred.shape)}; got {tuple(y_true.shape)}."
             )
         costs = K.convert_to_tensor(self.cost_matrix, dtype=y_pred.dtype)
         w = full_weights(weights, y_pred)

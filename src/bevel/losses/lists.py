@@ -18,7 +18,7 @@ from bevel.losses.groups import packed, sources
 from bevel.losses.ranking import average_precision
 from bevel.losses.surrogate import Surrogate, full_weights, largest, present, ratio, standardised
 from bevel.ops import pairwise_sum, step
-from bevel.ops.arguments import choose
+from bevel.ops.arguments import choose, compute_dtype
 
 HINGES = ("hinge", "squared_hinge")
 KERNELS = ("linear", "quadratic", "cubic", "logistic", "arctan", "algebraic", "gaussian")
@@ -97,7 +97,7 @@ class Lists(Surrogate):
                     f"`{name}` has shape {tuple(items.shape)} and `group_ids` {ids}; expected one "
                     "for each item."
                 )
-        labels = packed(K.cast(y_true, self.dtype), table, -1.0)
+        labels = packed(K.cast(y_true, compute_dtype(self.dtype)), table, -1.0)
         weights = packed(given["sample_weight"], table, 0.0) if "sample_weight" in given else None
         loss = self(labels, packed(y_pred, table, 0.0), weights)
         return K.where(is_short, loss + float("nan"), loss)

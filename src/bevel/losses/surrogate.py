@@ -24,7 +24,7 @@ from bevel.losses.checks import (
 )
 from bevel.losses.conventions import Convention
 from bevel.ops import max as soft_max
-from bevel.ops.arguments import check_temperature
+from bevel.ops.arguments import check_temperature, compute_dtype
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "none", None)
 
@@ -69,9 +69,10 @@ class Surrogate(keras.losses.Loss):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of a batch: a scalar, or with `reduction=None` one for each value."""
         mask = getattr(y_pred, "_keras_mask", None)
-        y_pred = K.cast(floating(y_pred), self.dtype)
+        dtype = compute_dtype(self.dtype)  # half precision has no digits for sums over a batch
+        y_pred = K.cast(floating(y_pred), dtype)
         y_true = K.convert_to_tensor(y_true)
-        weights = weights_of(sample_weight, mask, y_pred, self.dtype)
+        weights = weights_of(sample_weight, mask, y_pred, dtype)
         y_true, y_pred = self.aligned(y_true, y_pred)
         if not self.class_numbers and len(y_true.shape) != len(y_pred.shape):
             raise BevelValueError(
@@ -90,13 +91,15 @@ class Surrogate(keras.losses.Loss):
         check_values(convention, known, y_pred, weights, getattr(self, "from_logits", False))
         invalid = is_invalid(convention, known, y_pred)
         if "int" not in keras.backend.standardize_dtype(y_true.dtype):
-            y_true = K.cast(y_true, self.dtype)
+            y_true = K.cast(y_true, dtype)
         values, shares = self.values(y_true, y_pred, weights)
         if self.reduction == "sum":
             values = K.sum(values * shares)
         elif self.reduction == "sum_over_batch_size":
             values = ratio(K.sum(values * shares), K.sum(shares))
-        return values if invalid is None else K.where(invalid, values + float("nan"), values)
+        if invalid is not None:
+            values = K.where(invalid, values + float("nan"), values)
+        return K.cast(values, self.dtype)
 
     def aligned(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
         """Labels and predictions in shapes that belong together, else an error."""
