@@ -136,6 +136,19 @@ def check_values(
         )  # fmt: skip
 
 
+def check_survival(times: Any, events: Any) -> None:
+    """Looks at concrete times and events; does nothing while a graph is built.
+
+    Raises:
+        BevelValueError: A time is not finite, or an event is neither 0 nor 1.
+    """
+    for name, given, is_bad, expected in (
+        ("y_true[:, 0], the time,", times, lambda v: ~np.isfinite(v), "finite"),
+        ("y_true[:, 1], the event,", events, lambda v: (v != 0) & (v != 1), "0 or 1"),
+    ):
+        _check(K.reshape(given, (-1,)), name, is_bad, expected)
+
+
 def is_invalid(convention: Convention | None, y_true: Any, y_pred: Any) -> Any:
     """Whether a batch holds a label that cannot be; None where each can be, or nobody knows."""
     if convention is not None and convention.labels == "shares":

@@ -12,16 +12,18 @@ from typing import Any, ClassVar
 import keras
 from keras import ops as K
 
+from bevel.losses.columns import Columns, averaging
 from bevel.losses.surrogate import Surrogate, columns, full_weights, present, ratio, standardised
 from bevel.ops import pairwise_sum
 from bevel.ops.arguments import choose, dtype_of
 from bevel.ops.pairwise import NAMES
 
-_RISING = tuple(n for n in NAMES if n not in ("triangular", "epanechnikov"))
+RISING = tuple(n for n in NAMES if n not in ("triangular", "epanechnikov"))
+"""The kernels that rise: steps, and the hinges above them."""
 
 
 @keras.saving.register_keras_serializable(package="bevel")
-class AUC(Surrogate):
+class AUC(Columns):
     """Pairs of a positive and a negative in the wrong order: 1 - the area under the ROC curve.
 
     sum over positives i and negatives j of w_i w_j K((s_j - s_i) / temperature) / (P N), with s in
@@ -33,6 +35,9 @@ class AUC(Surrogate):
     Args:
         temperature: The margin of a hinge, or how soft a step, in units of the spread.
         kernel: A kernel of `bevel.ops.pairwise_sum` that rises.
+        average: `macro` averages over columns, `weighted` by their positives, `micro` lays the
+            columns end to end, `none` keeps them for `reduction=None`.
+        class_weight: A weight for each column, or None.
         reduction: Over the columns: `sum_over_batch_size` (their mean; columns with one class only
             are left out), `sum`, or None for one loss each.
         name: Name of the loss.
@@ -57,19 +62,22 @@ class AUC(Surrogate):
         *,
         temperature: float = 1.0,
         kernel: str = "squared_hinge",
+        average: str = "macro",
+        class_weight: Any = None,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        choose("kernel", kernel, _RISING)
-        super().__init__(reduction, name, dtype, temperature=temperature, kernel=kernel)
+        choose("kernel", kernel, RISING)
+        super().__init__(
+            reduction, name, dtype, temperature=temperature, kernel=kernel,
+            **averaging(average, class_weight),
+        )  # fmt: skip
 
-    def values(self, y_true: Any, y_pred: Any, weights: Any) -> tuple[Any, Any]:
-        w = columns(full_weights(weights, y_pred))
-        y, s = columns(K.cast(y_true, y_pred.dtype)), columns(y_pred)
-        positive, negative = w * y, w * (1 - y)
+    def of_columns(self, y: Any, scores: Any, weights: Any) -> tuple[Any, Any]:
+        positive, negative = weights * y, weights * (1 - y)
         behind = pairwise_sum(
-            -standardised(s, w),
+            -standardised(scores, weights),
             weights=negative,
             kernel=self.kernel,
             temperature=self.temperature,
@@ -79,7 +87,7 @@ class AUC(Surrogate):
 
 
 @keras.saving.register_keras_serializable(package="bevel")
-class AveragePrecision(Surrogate):
+class AveragePrecision(Columns):
     """1 - the average precision: the precision at each positive, averaged.
 
     1 - sum over positives i of w_i (R+_i / R_i) / P. R_i is the soft rank of i among all, the
@@ -90,6 +98,9 @@ class AveragePrecision(Surrogate):
     Args:
         temperature: How soft, in units of the spread of the scores.
         kernel: A kernel of `bevel.ops.pairwise_sum` that rises from 0 to 1.
+        average: `macro` averages over columns, `weighted` by their positives, `micro` lays the
+            columns end to end, `none` keeps them for `reduction=None`.
+        class_weight: A weight for each column, or None.
         reduction: Over the columns: `sum_over_batch_size` (their mean; columns without positives
             are left out), `sum`, or None for one loss each.
         name: Name of the loss.
@@ -113,17 +124,21 @@ class AveragePrecision(Surrogate):
         *,
         temperature: float = 0.5,
         kernel: str = "quadratic",
+        average: str = "macro",
+        class_weight: Any = None,
         reduction: str | None = "sum_over_batch_size",
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        choose("kernel", kernel, _RISING[:3] + _RISING[5:])
-        super().__init__(reduction, name, dtype, temperature=temperature, kernel=kernel)
+        choose("kernel", kernel, RISING[:3] + RISING[5:])
+        super().__init__(
+            reduction, name, dtype, temperature=temperature, kernel=kernel,
+            **averaging(average, class_weight),
+        )  # fmt: skip
 
-    def values(self, y_true: Any, y_pred: Any, weights: Any) -> tuple[Any, Any]:
-        w = columns(full_weights(weights, y_pred))
-        y, s = columns(K.cast(y_true, y_pred.dtype)), columns(y_pred)
-        return average_precision(y, standardised(s, w), w, self.kernel, self.temperature)
+    def of_columns(self, y: Any, scores: Any, weights: Any) -> tuple[Any, Any]:
+        scores = standardised(scores, weights)
+        return average_precision(y, scores, weights, self.kernel, self.temperature)
 
 
 def average_precision(
@@ -186,7 +201,7 @@ class Spearman(Surrogate):
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
-        choose("kernel", kernel, _RISING[:3] + _RISING[5:])
+        choose("kernel", kernel, RISING[:3] + RISING[5:])
         super().__init__(reduction, name, dtype, temperature=temperature, kernel=kernel)
 
     def values(self, y_true: Any, y_pred: Any, weights: Any) -> tuple[Any, Any]:

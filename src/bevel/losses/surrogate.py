@@ -23,7 +23,8 @@ from bevel.losses.checks import (
     without_unweighted,
 )
 from bevel.losses.conventions import Convention
-from bevel.ops.arguments import check_temperature
+from bevel.ops import max as soft_max
+from bevel.ops.arguments import check_temperature, compute_dtype
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "none", None)
 
@@ -68,10 +69,11 @@ class Surrogate(keras.losses.Loss):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of a batch: a scalar, or with `reduction=None` one for each value."""
         mask = getattr(y_pred, "_keras_mask", None)
-        y_pred = K.cast(floating(y_pred), self.dtype)
+        dtype = compute_dtype(self.dtype)  # half precision has no digits for sums over a batch
+        y_pred = K.cast(floating(y_pred), dtype)
         y_true = K.convert_to_tensor(y_true)
-        weights = weights_of(sample_weight, mask, y_pred, self.dtype)
-        y_true, y_pred = aligned(y_true, y_pred)
+        weights = weights_of(sample_weight, mask, y_pred, dtype)
+        y_true, y_pred = self.aligned(y_true, y_pred)
         if not self.class_numbers and len(y_true.shape) != len(y_pred.shape):
             raise BevelValueError(
                 f"`{self.name}` needs labels of the shape of y_pred, {tuple(y_pred.shape)}; got "
@@ -89,13 +91,19 @@ class Surrogate(keras.losses.Loss):
         check_values(convention, known, y_pred, weights, getattr(self, "from_logits", False))
         invalid = is_invalid(convention, known, y_pred)
         if "int" not in keras.backend.standardize_dtype(y_true.dtype):
-            y_true = K.cast(y_true, self.dtype)
+            y_true = K.cast(y_true, dtype)
         values, shares = self.values(y_true, y_pred, weights)
         if self.reduction == "sum":
             values = K.sum(values * shares)
         elif self.reduction == "sum_over_batch_size":
             values = ratio(K.sum(values * shares), K.sum(shares))
-        return values if invalid is None else K.where(invalid, values + float("nan"), values)
+        if invalid is not None:
+            values = K.where(invalid, values + float("nan"), values)
+        return K.cast(values, self.dtype)
+
+    def aligned(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+        """Labels and predictions in shapes that belong together, else an error."""
+        return aligned(y_true, y_pred)
 
     def takes_numbers(self, y_true: Any, y_pred: Any) -> bool:
         """Whether labels are class numbers, for a loss that takes them."""
@@ -121,6 +129,23 @@ def ratio(a: Any, b: Any) -> Any:
 def present(total: Any) -> Any:
     """1 where there is something to count, also where that is NaN; 0 where there is nothing."""
     return K.cast(total != 0, total.dtype)
+
+
+def largest(values: Any, among: Any, temperature: Any, scale: Any = 1.0) -> Any:
+    """Softly the largest of the values along the last axis that are in; 0 where none is.
+
+    The weights have heavy tails, so that the value is pulled up by all of them.
+    """
+    if values.shape[-1] == 0:
+        return K.sum(values, axis=-1)
+    some = K.any(among, axis=-1)
+    inside = K.where(
+        K.logical_or(among, K.logical_not(some)[..., None]),
+        values,
+        K.full_like(values, -float("inf")),
+    )
+    found = soft_max(inside, axis=-1, temperature=temperature, kernel="cauchy", scale=scale)
+    return K.where(some, found, K.zeros_like(found))
 
 
 def full_weights(weights: Any, like: Any) -> Any:

@@ -1,0 +1,73 @@
+"""Losses of labels: predictions of shape (n, c) are c columns, each with a metric of its own.
+
+How the columns become one number is the same for all of them: averaged, weighed by class, or laid
+end to end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keras import ops as K
+
+from bevel.errors import BevelValueError
+from bevel.losses.surrogate import Surrogate, columns, full_weights
+from bevel.ops.arguments import choose
+
+AVERAGES = ("micro", "macro", "weighted", "none")
+
+
+class Columns(Surrogate):
+    """A loss with one value for each column of the predictions.
+
+    Its settings hold `average` and `class_weight`.
+    """
+
+    average: str
+    class_weight: list[float] | None
+
+    def values(self, y_true: Any, y_pred: Any, weights: Any) -> tuple[Any, Any]:
+        w = columns(full_weights(weights, y_pred))
+        y, s = columns(K.cast(y_true, y_pred.dtype)), columns(y_pred)
+        by_class = self._by_class(s.shape[0], s.dtype)
+        if self.average == "micro":
+            w = w if by_class is None else w * by_class[:, None]
+            y, s, w = (K.reshape(t, (1, -1)) for t in (y, s, w))
+            return self.of_columns(y, s, w)
+        values, shares = self.of_columns(y, s, w)
+        if self.average == "weighted":
+            shares = shares * K.sum(w * y, axis=-1)
+        return values, shares if by_class is None else shares * by_class
+
+    def of_columns(self, y: Any, scores: Any, weights: Any) -> tuple[Any, Any]:
+        """The loss of each column, and 1 or 0: whether it has one.
+
+        Args:
+            y: Labels, shape (columns, n).
+            scores: Likewise.
+            weights: Likewise.
+        """
+        raise NotImplementedError
+
+    def _by_class(self, count: Any, dtype: Any) -> Any:
+        if self.class_weight is None:
+            return None
+        if count is not None and len(self.class_weight) != count:
+            raise BevelValueError(
+                f"`class_weight` holds {len(self.class_weight)} numbers and y_pred {count} "
+                "columns; give one for each."
+            )
+        return K.convert_to_tensor(self.class_weight, dtype=dtype)
+
+
+def averaging(average: str, class_weight: Any) -> dict[str, Any]:
+    """The two settings of `Columns`, checked.
+
+    Raises:
+        BevelValueError: The average is unknown, or a weight is negative.
+    """
+    choose("average", average, AVERAGES)
+    weights = None if class_weight is None else [float(c) for c in class_weight]
+    if weights is not None and not all(0 <= c < float("inf") for c in weights):
+        raise BevelValueError(f"`class_weight` must hold numbers >= 0; got {weights}.")
+    return {"average": average, "class_weight": weights}
