@@ -9,7 +9,7 @@ from typing import Any
 from keras import ops as K
 
 from bevel.rules.context import Call
-from bevel.soft import Index, Mixture, Prob, Real, Rounded, Soft, Stacked, value_of
+from bevel.soft import Index, Mixture, Order, Prob, Real, Rounded, Soft, Stacked, value_of
 
 # The operand that is moved, where it is not the first one.
 _MOVED = {"Split": 1}
@@ -103,6 +103,11 @@ def _moved_index(value: Index, native: Callable[[Any], list[Any]], n: int, dtype
     def along(tensor: Any) -> Any:
         first = K.vectorized_map(lambda t: native(t)[n], K.moveaxis(tensor, -1, 0))
         return K.moveaxis(first, 0, -1)
+
+    order = value.order
+    if order is not None and len(value_of(value.support).shape) == 1:
+        moved_order = Order(lambda: along(order.weights), order.sorted, native(order.values)[n])
+        return Index(moved_order, value.support, dtype, value.is_position)
 
     support = value.support
     if len(value_of(support).shape) > 1:
