@@ -47,6 +47,9 @@ from bevel.ops.sums import sums
 
 _STEP = KERNELS["linear"]
 
+RISING = ("linear", "quadratic", "cubic", "logistic", "arctan", "algebraic", "gaussian")
+"""The kernels of `pairwise_sum` that rise from 0 to 1."""
+
 # Half of the span of ranks whose middle is taken.
 _NEAR = 1e-6
 
@@ -91,8 +94,7 @@ def rank(
         >>> [float(r) for r in rank([10.0, 30.0], descending=True)]
         [2.0, 1.0]
     """
-    choose("kernel", kernel, ("linear", "quadratic", "cubic", "logistic", "arctan", "algebraic",
-                              "gaussian"))  # fmt: skip
+    choose("kernel", kernel, RISING)
     choose("forward", forward, FORWARDS)
     x = _last(floating("x", x), axis)
     mask = None if mask is None else _last(K.convert_to_tensor(mask), axis)

@@ -1,7 +1,11 @@
 """Rules for order: which elements are the largest, and in what order they stand.
 
-The values of a sort or a top-k have a gradient already. Their positions get weights: how likely an
-element j has the rank i, when it is only known by a chance p_lj which of two elements is larger.
+The values of a sort or a top-k have a gradient already, and so have numbers in their own order,
+`x[argsort(x)]`. Ranks, the positions of a sort in their own order, are soft counts of the larger
+elements by log-linear sums (`bevel.ops.rank`), with a narrow kernel and a wide tail. Whatever else
+is done with positions needs a weight for each element at each rank, which are made when something
+asks for them: how likely an element j has the rank i, when it is only known by a chance p_lj which
+of two elements is larger.
 The rank of j has the mean r_j and the deviation s_j of the number of larger elements, as in
 SoftRank (Taylor et al., WSDM 2008), but with a heavy tail:
 
@@ -9,8 +13,8 @@ SoftRank (Taylor et al., WSDM 2008), but with a heavy tail:
     s_j^2 = sum of p_lj (1 - p_lj) + (10 temperature)^2,  w_ij  ~  1 / (1 + ((i - r_j) / s_j)^2),
 
 scaled in turn along both axes until every element has one rank as every rank has one element: else
-a high gain would count at several ranks. Dense: n^2 weights. Sorting the positions of a sort gives
-ranks; the weights of that second sort are those of the first, read the other way.
+a high gain would count at several ranks. In short rows ranks too are known by these weights, read
+the other way: a steep function of them, such as a discount, is then descended better.
 
 Chosen by descent from random scores. Weights by how near x_j is to the i-th largest value end at
 99 % of the best discounted gain too, but at 60 % of the best recall among 4 of 50.
@@ -34,8 +38,8 @@ _ROUNDS = 10
 # The most memory that the weights may take, in GiB; a few times that is needed on the way.
 _MOST = 2.0
 
-# The longest row whose ranks are known by weights, and the most weights for all rows. A longer one, or
-# one of unknown length, has ranks known by their expectation: no n^2 weights.
+# The longest row whose ranks are known by weights, and the most weights for all rows. A longer one,
+# or one of unknown length, has ranks known by their expectation: no n^2 weights.
 _SHORT, _FEW = 128, 2**22
 
 # The shares of the kernels that such a rank is counted with, and their widths in comparisons: one
@@ -67,7 +71,7 @@ def top_k(ctx: Context, call: Call, x: Any) -> Any:
 
 
 def negative(ctx: Context, call: Call, x: Any) -> Any:
-    """A number remembers what it is the negative of: an ascending sort is a descending one of it."""
+    """A number that remembers what it is the negative of: an ascending sort is one of negatives."""
     return Real(call.native(x), call.dtype, opposite=x) if isinstance(x, Real) else NotImplemented
 
 
@@ -114,11 +118,12 @@ def _ranks(ctx: Context, x: Any) -> Any:
 
 def _second(ctx: Context, call: Call, x: Index) -> Any:
     """The positions of a sort in their own order: the rank of each place, by what it holds."""
-    order = x.order
+    ranks = x.order.ranks if x.order is not None else None
+    if x.order is not None and _is_small(x.order.sorted.tensor.shape):
+        ranks = None
     if isinstance(x.support, Soft):
         return NotImplemented
-    is_by_weights = order is None or order.ranks is None or _is_small(order.sorted.tensor.shape)
-    if is_by_weights and x.weights.shape[-1] != x.weights.shape[-2]:
+    if ranks is None and x.weights.shape[-1] != x.weights.shape[-2]:
         return NotImplemented
     held = call.native(x.support)
     largest = K.argsort(-x.support)[: K.shape(held)[0]]
@@ -129,11 +134,11 @@ def _second(ctx: Context, call: Call, x: Index) -> Any:
         weights = weights / K.sum(weights, axis=-1, keepdims=True)
         return Index(weights, places(weights, dtype), dtype, True)
 
-    if is_by_weights:
+    if ranks is None:
         found = index()
         shape = K.shape(found.weights)[:-1]
     else:
-        found = Real(K.take(order.ranks(), largest, axis=-1), dtype, index=index)
+        found = Real(K.take(ranks(), largest, axis=-1), dtype, index=index)
         shape = K.shape(found.tensor)
     return [K.broadcast_to(held, shape), found]
 
