@@ -64,6 +64,7 @@ def rank(
     forward: str = "soft",
     scale: Any = 1.0,
     mask: Any = None,
+    tolerance: float = 0.0,
 ) -> Any:
     """The rank of each element along an axis, from 1; equal elements share their mean rank.
 
@@ -79,13 +80,14 @@ def rank(
         scale: The size of a typical difference: a positive number or a scalar tensor.
         mask: Booleans of the shape of x: an element with False takes part in no comparison, and
             its own rank is 0.
+        tolerance: How far a smooth kernel may be off, as of `pairwise_sum`.
 
     Returns:
         A tensor of the shape of x, float64 for float64 and else float32. NaN for all elements of a
         row that holds NaN.
 
     Raises:
-        BevelValueError: temperature, scale, kernel, forward or shapes cannot be used.
+        BevelValueError: temperature, scale, kernel, forward, tolerance or shapes cannot be used.
         BevelTypeError: x is not floating-point.
 
     Example:
@@ -99,7 +101,8 @@ def rank(
     x = _last(floating("x", x), axis)
     mask = None if mask is None else _last(K.convert_to_tensor(mask), axis)
     given = -x if descending else x
-    soft = pairwise_sum(given, kernel=kernel, temperature=temperature, scale=scale, mask=mask)
+    how = {"kernel": kernel, "temperature": temperature, "scale": scale, "tolerance": tolerance}
+    soft = pairwise_sum(given, mask=mask, **how)
     if forward == "hard":
         exact = pairwise_sum(K.stop_gradient(given), temperature=0, mask=mask)
         soft = straight_through(exact, soft)
