@@ -86,7 +86,8 @@ def _check_size(call: Call, shape: Any) -> None:
             "each rank",
             loc=call.node.loc,
             label="n x n weights",
-            help="take the order of fewer elements, such as one batch.",
+            help="write it with ranks, argsort(argsort(x)), which need none of these; or take the "
+            "order of fewer elements, such as one batch.",
         )
 
 
