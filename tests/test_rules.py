@@ -284,8 +284,10 @@ def test_a_rank_that_picks_has_weights_however_many_scores_there_are():
     def placed(y_true, y_pred):
         return tf.scatter_nd(tf.argsort(tf.argsort(y_pred))[:, None], y_true, [400])
 
-    value, gradient = value_and_gradient(placed, MANY[0], MANY[1], temperature=1e-4)
+    value, _ = value_and_gradient(placed, MANY[0], MANY[1], temperature=1e-7)
     np.testing.assert_allclose(value, placed(*MANY), atol=0.05)
+    one, gradient = value_and_gradient(placed, np.eye(400, dtype="float32")[7], MANY[1])
+    assert np.count_nonzero(one) > 100
     assert np.all(np.isfinite(gradient))
 
 
@@ -309,6 +311,8 @@ def test_numbers_in_the_order_of_others_are_not():
 
     value, _ = value_and_gradient(other, SCORES, SCORES)
     assert np.max(np.abs(value - other(SCORES, SCORES))) > 1e-3
+    value, _ = value_and_gradient(other, SCORES, SCORES, temperature=1e-5)
+    np.testing.assert_allclose(value, other(SCORES, SCORES), atol=1e-3)
 
 
 def test_a_question_about_bits_is_answered_hard():

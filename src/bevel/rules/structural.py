@@ -59,10 +59,20 @@ def moved(value: Any, native: Callable[[Any], list[Any]], dtypes: list[str]) -> 
         ]
     if isinstance(value, Real):
         origin = _origin(value.tensor, value.origin)
-        return [Real(t, d, origin) for t, d in zip(native(value.tensor), dtypes, strict=True)]
+        return [
+            Real(t, d, origin, index=_later(value.index, native, n, d))
+            for n, (t, d) in enumerate(zip(native(value.tensor), dtypes, strict=True))
+        ]
     if isinstance(value, Mixture):
         return _moved_mixture(value, native, dtypes)
     return [_moved_index(value, native, n, d) for n, d in enumerate(dtypes)]
+
+
+def _later(
+    make: Callable[[], Index] | None, native: Callable[[Any], list[Any]], n: int, dtype: str
+) -> Callable[[], Index] | None:
+    """How the weights of a rank are made, where they are moved."""
+    return None if make is None else lambda: _moved_index(make(), native, n, dtype)
 
 
 def _origin(tensor: Any, origin: Any) -> Any:
