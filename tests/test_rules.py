@@ -246,6 +246,75 @@ def test_probabilities_of_a_sort_give_each_element_one_rank():
     np.testing.assert_allclose(ranks.sum(1), np.ones(8), atol=1e-5)
 
 
+def _ranks(x):
+    return tf.cast(tf.argsort(tf.argsort(x)), "float32")
+
+
+MANY = np.random.default_rng(3).permuted(np.arange(800.0).reshape(2, 400), axis=1)
+MANY = MANY.astype("float32")
+
+
+def test_ranks_of_many_scores_need_no_weights_for_each_pair():
+    def correlation(y_true, y_pred):
+        a, b = (r - tf.reduce_mean(r) for r in (_ranks(y_true), _ranks(y_pred)))
+        return tf.reduce_sum(a * b) / tf.sqrt(tf.reduce_sum(a * a) * tf.reduce_sum(b * b))
+
+    y, p = np.random.default_rng(4).normal(size=(2, 100_000)).astype("float32")
+    value, gradient = value_and_gradient(correlation, y, y + p)
+    assert abs(value - correlation(y, y + p)) < 2e-3
+    assert np.all(np.isfinite(gradient))
+    assert np.mean(gradient != 0) > 0.999
+
+
+@pytest.mark.parametrize("direction", ["ASCENDING", "DESCENDING"])
+@pytest.mark.parametrize("size", [(400,), (None,), (3, None), (3, 400)])
+def test_ranks_without_weights_tend_to_the_hard_ones(size, direction):
+    def ranks(y_true, y_pred):
+        again = tf.argsort(tf.argsort(y_pred, direction=direction))
+        return tf.cast(again, "float32")
+
+    scores = np.resize(MANY[0], (3, 400) if len(size) == 2 else (400,))
+    relaxed = tf.function(relax(ranks, temperature=1e-5))
+    spec = tf.TensorSpec(size, "float32")
+    found = relaxed.get_concrete_function(spec, spec)(tf.constant(scores), tf.constant(scores))
+    np.testing.assert_allclose(found, ranks(scores, scores), atol=0.05)
+
+
+def test_a_rank_that_picks_has_weights_however_many_scores_there_are():
+    def placed(y_true, y_pred):
+        return tf.scatter_nd(tf.argsort(tf.argsort(y_pred))[:, None], y_true, [400])
+
+    value, _ = value_and_gradient(placed, MANY[0], MANY[1], temperature=1e-7)
+    np.testing.assert_allclose(value, placed(*MANY), atol=0.05)
+    one, gradient = value_and_gradient(placed, np.eye(400, dtype="float32")[7], MANY[1])
+    assert np.count_nonzero(one) > 100
+    assert np.all(np.isfinite(gradient))
+
+
+@pytest.mark.parametrize("rows", [False, True], ids=["one", "rows"])
+@pytest.mark.parametrize("direction", ["ASCENDING", "DESCENDING"])
+def test_numbers_in_their_own_order_are_exact(direction, rows):
+    def own(y_true, y_pred):
+        order = tf.argsort(y_pred, direction=direction)[..., :7]
+        return tf.gather(y_pred, order, batch_dims=1 if rows else 0) * 1.5
+
+    x = MANY if rows else MANY[0]
+    value, gradient = value_and_gradient(own, x, x)
+    np.testing.assert_allclose(value, own(x, x), rtol=1e-6)
+    assert np.sum(gradient) == pytest.approx(1.5 * np.size(value))
+    assert np.count_nonzero(gradient) == np.size(value)
+
+
+def test_numbers_in_the_order_of_others_are_not():
+    def other(y_true, y_pred):
+        return tf.gather(2.0 * y_pred, tf.argsort(y_pred))
+
+    value, _ = value_and_gradient(other, SCORES, SCORES)
+    assert np.max(np.abs(value - other(SCORES, SCORES))) > 1e-3
+    value, _ = value_and_gradient(other, SCORES, SCORES, temperature=1e-5)
+    np.testing.assert_allclose(value, other(SCORES, SCORES), atol=1e-3)
+
+
 def test_a_question_about_bits_is_answered_hard():
     def guarded(y_true, y_pred):
         return tf.reduce_sum(tf.where(tf.math.is_finite(y_pred), y_pred, 0.0))

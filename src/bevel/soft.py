@@ -49,12 +49,16 @@ class Real(Soft):
         origin: The larger tensor it was cut from, whose spread a single number has not.
         extreme: Of a largest or smallest value: of what, along which axis, and `argmax` or
             `argmin`, softly.
+        opposite: The number that this one is the negative of, if it was computed so.
+        index: Of a rank, gives the weights of its possible values, an `Index`.
     """
 
     tensor: Any
     dtype: str
     origin: Any = None
     extreme: tuple[Soft, int, Any] | None = None
+    opposite: Real | None = None
+    index: Callable[[], Index] | None = None
 
     @property
     def mean(self) -> Any:
@@ -130,6 +134,28 @@ class Prob(Soft):
         return self.exact() if self.exact else self.p > 0.5
 
 
+@dataclass(frozen=True, eq=False)
+class Order:
+    """The positions of the largest elements, whose weights are n x n: made when asked for.
+
+    Attributes:
+        make: Gives the weights, shape of the positions + (n,).
+        sorted: What was sorted, shape (..., n).
+        values: What is found at the positions, exactly.
+        ranks: Gives the rank of every element, counted from 0 for the largest, softly; None where
+            the positions are not those of all elements.
+    """
+
+    make: Callable[[], Any]
+    sorted: Real
+    values: Any
+    ranks: Callable[[], Any] | None = None
+
+    @cached_property
+    def weights(self) -> Any:
+        return self.make()
+
+
 class Index(Soft):
     """An integer (or what was computed from it) that is one of n values.
 
@@ -137,6 +163,8 @@ class Index(Soft):
         weights: Chances, shape of the value + (n,).
         support: The n values, shape (n,) or the value's + (n,): a tensor, or a `Real`.
         is_position: Whether the support is 0 ... n-1 itself.
+        order: Of the positions of a sort, or what was computed from them, that sort.
+        source: What two values that move together have in common.
     """
 
     def __init__(
@@ -147,11 +175,16 @@ class Index(Soft):
         is_position: bool = False,
         mean: Callable[[], Any] | None = None,
     ) -> None:
-        self.weights = weights
+        self.source = weights
+        self.order = weights if isinstance(weights, Order) else None
         self.support = support
         self.dtype = dtype
         self.is_position = is_position
         self._make_mean = mean
+
+    @property
+    def weights(self) -> Any:
+        return self.source if self.order is None else self.order.weights
 
     @cached_property
     def mean(self) -> Any:

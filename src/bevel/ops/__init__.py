@@ -4,8 +4,12 @@ Every function keeps the name, the shapes and the hard limit of the one it stand
 TensorFlow, JAX and PyTorch tensors, eagerly and compiled. The modules hold one family each: `steps`
 compares, `rounding` rounds, `logic` combines probabilities, `index` points at places, `smooth`
 rounds off kinks, `staircase` has many steps, and `kernels` is the curve under all of them.
+`pairwise` adds up over all pairs, and by it `order` ranks and sorts and `binning` counts;
+`dense_order` weighs every element for every rank.
 """
 
+from bevel.ops.binning import bincount, histogram, searchsorted, unique_counts
+from bevel.ops.dense_order import argsort
 from bevel.ops.index import argmax, argmin, max, min, one_hot
 from bevel.ops.kernels import bump, cdf
 from bevel.ops.logic import all, any, logical_and, logical_not, logical_or, logical_xor, where
@@ -31,6 +35,8 @@ __all__ = [
     "any",
     "argmax",
     "argmin",
+    "argsort",
+    "bincount",
     "bump",
     "cdf",
     "ceil",
@@ -39,6 +45,7 @@ __all__ = [
     "floor",
     "greater",
     "greater_equal",
+    "histogram",
     "less",
     "less_equal",
     "logical_and",
@@ -57,6 +64,7 @@ __all__ = [
     "rank",
     "relu",
     "round",
+    "searchsorted",
     "sign",
     "sort",
     "staircase",
@@ -64,5 +72,6 @@ __all__ = [
     "top_k",
     "top_k_mask",
     "trunc",
+    "unique_counts",
     "where",
 ]

@@ -41,11 +41,15 @@ from bevel.ops.primitives import (
     gathered,
     placed,
     search,
+    taken,
     with_gradient,
 )
 from bevel.ops.sums import sums
 
 _STEP = KERNELS["linear"]
+
+RISING = ("linear", "quadratic", "cubic", "logistic", "arctan", "algebraic", "gaussian")
+"""The kernels of `pairwise_sum` that rise from 0 to 1."""
 
 # Half of the span of ranks whose middle is taken.
 _NEAR = 1e-6
@@ -61,6 +65,7 @@ def rank(
     forward: str = "soft",
     scale: Any = 1.0,
     mask: Any = None,
+    tolerance: float = 0.0,
 ) -> Any:
     """The rank of each element along an axis, from 1; equal elements share their mean rank.
 
@@ -76,13 +81,14 @@ def rank(
         scale: The size of a typical difference: a positive number or a scalar tensor.
         mask: Booleans of the shape of x: an element with False takes part in no comparison, and
             its own rank is 0.
+        tolerance: How far a smooth kernel may be off, as of `pairwise_sum`.
 
     Returns:
         A tensor of the shape of x, float64 for float64 and else float32. NaN for all elements of a
         row that holds NaN.
 
     Raises:
-        BevelValueError: temperature, scale, kernel, forward or shapes cannot be used.
+        BevelValueError: temperature, scale, kernel, forward, tolerance or shapes cannot be used.
         BevelTypeError: x is not floating-point.
 
     Example:
@@ -91,13 +97,13 @@ def rank(
         >>> [float(r) for r in rank([10.0, 30.0], descending=True)]
         [2.0, 1.0]
     """
-    choose("kernel", kernel, ("linear", "quadratic", "cubic", "logistic", "arctan", "algebraic",
-                              "gaussian"))  # fmt: skip
+    choose("kernel", kernel, RISING)
     choose("forward", forward, FORWARDS)
     x = _last(floating("x", x), axis)
     mask = None if mask is None else _last(K.convert_to_tensor(mask), axis)
     given = -x if descending else x
-    soft = pairwise_sum(given, kernel=kernel, temperature=temperature, scale=scale, mask=mask)
+    how = {"kernel": kernel, "temperature": temperature, "scale": scale, "tolerance": tolerance}
+    soft = pairwise_sum(given, mask=mask, **how)
     if forward == "hard":
         exact = pairwise_sum(K.stop_gradient(given), temperature=0, mask=mask)
         soft = straight_through(exact, soft)
@@ -383,19 +389,28 @@ def _line(x: Any, unit: Any) -> _Line:
 
 def _crossings(position: Any, heights: Any) -> tuple[Any, Any]:
     """Positions, shape (rows, k), just before and just after the rising curve has these heights."""
-    corners = K.concatenate([position - 1, position + 1], axis=-1)
-    bends = K.concatenate([K.ones_like(position), -K.ones_like(position)], axis=-1)
-    order = K.argsort(corners, axis=-1)
-    corners, bends = (K.take_along_axis(t, order, axis=-1) for t in (corners, bends))
-    slopes = cumulated(bends, axis=-1) / 2
+    rows, n = K.shape(position)
+    count = 2 * n
+    # where an element begins to count, and where it counts whole: two sorted rows, to be merged
+    rising, falling = position - 1, position + 1
+    place = K.arange(n, dtype="int32") + search(falling, rising)
+    upto = K.broadcast_to(K.arange(1, count + 1, dtype="int32"), (rows, count))
+    begun = search(place, upto)
+    ended = upto - begun
+    first = K.concatenate([K.zeros_like(begun[:, :1]), begun[:, :-1]], axis=-1)
+    corners = K.where(
+        begun > first,
+        taken(rising, K.maximum(begun - 1, 0)),
+        taken(falling, K.maximum(ended - 1, 0)),
+    )
+    slopes = K.cast(begun - ended, "float64") / 2
     rises = slopes[:, :-1] * (corners[:, 1:] - corners[:, :-1])
     known = cumulated(K.concatenate([K.zeros_like(position[:, :1]), rises], axis=-1), axis=-1)
-    rows, count = K.shape(corners)
 
     def at(heights: Any) -> Any:
         heights = K.broadcast_to(heights, (rows, K.shape(heights)[0]))
         before = K.clip(search(known, heights), 1, count - 1) - 1
-        here = [K.take_along_axis(t, before, axis=-1) for t in (corners, known, slopes)]
+        here = [taken(t, before) for t in (corners, known, slopes)]
         start, height, slope = here
         return start + (heights - height) / K.where(slope > 0, slope, K.ones_like(slope))
 
@@ -406,9 +421,9 @@ def _number(line: _Line, place: Any, unit: Any) -> Any:
     """The numbers at positions, seen from the nearest element."""
     after = search(line.position, place)
     low, high = K.maximum(after - 1, 0), K.minimum(after, K.shape(line.position)[1] - 1)
-    far = [place - K.take_along_axis(line.position, i, axis=-1) for i in (low, high)]
+    far = [place - taken(line.position, i) for i in (low, high)]
     is_low = K.abs(far[0]) < K.abs(far[1])
-    numbers = [K.take_along_axis(line.numbers, i, axis=-1) for i in (low, high)]
+    numbers = [taken(line.numbers, i) for i in (low, high)]
     return K.where(is_low, numbers[0], numbers[1]) + K.where(is_low, far[0], far[1]) * unit
 
 

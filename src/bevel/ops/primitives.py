@@ -37,6 +37,13 @@ def gathered(values: Any, places: Any) -> Any:
     return values.at[places].get(mode="promise_in_bounds")
 
 
+def taken(values: Any, places: Any) -> Any:
+    """Row by row, the values at the given places; all of them exist. Keras looks at signs first."""
+    if backend() == "torch":
+        return values.gather(-1, places.long())
+    return K.take_along_axis(values, places, axis=-1)
+
+
 def placed(values: Any, order: Any) -> Any:
     """The array whose elements in this order, a permutation, are `values`."""
     if backend() == "torch":

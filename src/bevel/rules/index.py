@@ -102,6 +102,9 @@ def take(ctx: Context, call: Call, table: Any, index: Any) -> Any:
     axis, batch = call.param("axis"), call.param("batch_dims")
     if not isinstance(index, Soft) or axis is None:
         return NotImplemented
+    found = _sorted(table, index, axis, batch)
+    if found is not None:
+        return Real(found, call.dtype)
     entries = value_of(table)
     size = entries.shape[axis]
     weights, support = positions(ctx, index, size)
@@ -119,6 +122,18 @@ def take(ctx: Context, call: Call, table: Any, index: Any) -> Any:
     )
     mean = K.sum(share * as_float(found, weights), axis=axis + rank - batch)
     return Real(mean, call.dtype)
+
+
+def _sorted(table: Any, index: Any, axis: int, batch: int) -> Any:
+    """The entries in the order of a sort of themselves: what the sort gave. None for all others."""
+    if not _is_position(index) or index.order is None or not isinstance(table, Real):
+        return None
+    order = index.order
+    if axis != batch or axis != len(table.tensor.shape) - 1:
+        return None
+    if table is order.sorted:
+        return order.values
+    return -order.values if table is order.sorted.opposite else None
 
 
 def gather_nd(ctx: Context, call: Call, table: Any, indices: Any) -> Any:
@@ -182,6 +197,8 @@ def positions(ctx: Context, index: Any, size: int | None = None) -> tuple[Any, A
         index: A soft value.
         size: How many positions there are, if known; a neighbour outside is moved to the nearest.
     """
+    if isinstance(index, Real) and index.index is not None:
+        index = index.index()
     if isinstance(index, Index):
         support = K.broadcast_to(K.cast(value_of(index.support), "int32"), K.shape(index.weights))
         return index.weights, support

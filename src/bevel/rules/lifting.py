@@ -223,11 +223,15 @@ def _per_position(ctx: Context, call: Call, args: Sequence[Any]) -> Any:
     for i, a in enumerate(args):
         if not isinstance(a, Index):
             chosen[i] = longer(a)
-        elif a.weights is index.weights:  # computed from the same index: the two move together
+        elif a.source is index.source:  # computed from the same index: the two move together
             chosen[i] = a.support
         else:
             return _joint(ctx, call, args, which, i)
-    return _gathered(ctx.apply(call.node, chosen)[0], index.weights, call.dtype)
+    result = ctx.apply(call.node, chosen)[0]
+    if index.order is not None and not isinstance(result, Soft) and _rank(result) == 1:
+        if call.dtype != "bool":  # another number at each position: nobody asks for the weights yet
+            return Index(index.order, result, call.dtype)
+    return _gathered(result, index.weights, call.dtype)
 
 
 def _joint(ctx: Context, call: Call, args: Sequence[Any], first: int, second: int) -> Any:

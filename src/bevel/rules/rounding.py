@@ -75,11 +75,14 @@ def astype(ctx: Context, call: Call, x: Any) -> Any:
         return Rounded(in_float(x.u, dtype), dtype, ctx.nearest, x.origin)
     if isinstance(x, Index) and not isinstance(x.support, Soft):
         support = call.native(x.support)
+        if x.order is not None:
+            return Index(x.order, support, dtype, x.is_position)
         return Index(in_float(x.weights, dtype), support, dtype, x.is_position)
     if isinstance(x, Real):
         if "int" in dtype and not x.is_count:
             return _truncated(ctx, x, dtype)
-        return Real(in_float(x.tensor, dtype), dtype, x.origin)
+        index = x.index if "int" in dtype else None
+        return Real(in_float(x.tensor, dtype), dtype, x.origin, index=index)
     return NotImplemented
 
 

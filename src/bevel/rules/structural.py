@@ -9,7 +9,7 @@ from typing import Any
 from keras import ops as K
 
 from bevel.rules.context import Call
-from bevel.soft import Index, Mixture, Prob, Real, Rounded, Soft, Stacked, value_of
+from bevel.soft import Index, Mixture, Order, Prob, Real, Rounded, Soft, Stacked, value_of
 
 # The operand that is moved, where it is not the first one.
 _MOVED = {"Split": 1}
@@ -59,10 +59,20 @@ def moved(value: Any, native: Callable[[Any], list[Any]], dtypes: list[str]) -> 
         ]
     if isinstance(value, Real):
         origin = _origin(value.tensor, value.origin)
-        return [Real(t, d, origin) for t, d in zip(native(value.tensor), dtypes, strict=True)]
+        return [
+            Real(t, d, origin, index=_later(value.index, native, n, d))
+            for n, (t, d) in enumerate(zip(native(value.tensor), dtypes, strict=True))
+        ]
     if isinstance(value, Mixture):
         return _moved_mixture(value, native, dtypes)
     return [_moved_index(value, native, n, d) for n, d in enumerate(dtypes)]
+
+
+def _later(
+    make: Callable[[], Index] | None, native: Callable[[Any], list[Any]], n: int, dtype: str
+) -> Callable[[], Index] | None:
+    """How the weights of a rank are made, where they are moved."""
+    return None if make is None else lambda: _moved_index(make(), native, n, dtype)
 
 
 def _origin(tensor: Any, origin: Any) -> Any:
@@ -103,6 +113,11 @@ def _moved_index(value: Index, native: Callable[[Any], list[Any]], n: int, dtype
     def along(tensor: Any) -> Any:
         first = K.vectorized_map(lambda t: native(t)[n], K.moveaxis(tensor, -1, 0))
         return K.moveaxis(first, 0, -1)
+
+    order = value.order
+    if order is not None and len(value_of(value.support).shape) == 1:
+        moved_order = Order(lambda: along(order.weights), order.sorted, native(order.values)[n])
+        return Index(moved_order, value.support, dtype, value.is_position)
 
     support = value.support
     if len(value_of(support).shape) > 1:
