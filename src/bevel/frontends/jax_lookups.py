@@ -37,7 +37,7 @@ def _gather(scope: Any, eqn: Any, inputs: list[int]) -> Written:
         "gather_nd", [table, index],
         [scope.value((*first, *(out.shape[d] for d in offset)), str(out.dtype))],
         kernels.gather(eqn), scope.frames(eqn),
-        params={"sizes": tuple(shape[d] for d in numbers.start_index_map)},
+        params={"lengths": tuple(shape[d] for d in numbers.start_index_map)},
     )  # fmt: skip
     order = [
         rank + offset.index(d) if d in offset else found.index(d) for d in range(len(out.shape))
@@ -116,7 +116,7 @@ def _scatter(scope: Any, eqn: Any, inputs: list[int]) -> Written:
     return scope.add(
         word, [table, index, updates], [scope.new(eqn.outvars[0].aval)], kernels.scatter(eqn),
         scope.frames(eqn),
-        params={"sizes": tuple(shape[d] for d in points), "is_plain": is_plain},
+        params={"lengths": tuple(shape[d] for d in points), "is_plain": is_plain},
     )  # fmt: skip
 
 

@@ -76,6 +76,8 @@ RULES: dict[str, Rule] = {
     "histogram": Rule(bins.histogram, "each bin gets the weight of its values"),
     "in_top_k": Rule(index.in_top_k, "K(k - 1/2 - the soft number of larger scores)"),
     "top_k": Rule(order.top_k, "weights over the elements, for each rank"),
+    "sort": Rule(order.sort, "weights over the elements, for each rank"),
+    "wrap_index": Rule(index.wrapped),
     "stack": Rule(index.stack),
     "concat": Rule(index.concat),
     "sqrt": Rule(singular.unary),

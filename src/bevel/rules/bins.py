@@ -22,7 +22,8 @@ from bevel.soft import Index, Real, as_float, value_of
 def searchsorted(ctx: Context, call: Call, edges: Any, values: Any) -> Any:
     """How many edges of its row a value has passed, as weights over all positions."""
     x, edges = _floats(values, edges)
-    return _index(call, _shares(ctx, x, K.expand_dims(edges, -2)))
+    rows = K.expand_dims(edges, -2) if len(edges.shape) > 1 else edges
+    return _index(call, _shares(ctx, x, rows))
 
 
 def bucketize(ctx: Context, call: Call, values: Any) -> Any:

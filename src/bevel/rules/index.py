@@ -45,8 +45,30 @@ def _extreme(ctx: Context, call: Call, x: Any, search: Any) -> Any:
     axis = call.param("axis")
     if axis is None:
         return NotImplemented
-    weights = chances(ctx, x.mean, axis, search)
+    if isinstance(x, Prob):
+        weights = _first(x.p if call.op == "argmax" else 1 - x.p, axis)
+    else:
+        weights = chances(ctx, x.mean, axis, search)
     return Index(weights, places(weights, call.dtype), call.dtype, is_position=True)
+
+
+def _first(p: Any, axis: int) -> Any:
+    """The chance of each truth along an axis to be the first that holds; the first, if none does.
+
+    The axis is moved to the end.
+    """
+    p = K.moveaxis(p, axis, -1)
+    missed = K.cumprod(1 - p, axis=-1)
+    before = K.concatenate([K.ones_like(p[..., :1]), missed[..., :-1]], axis=-1)
+    found = p * before
+    return K.concatenate([found[..., :1] + missed[..., -1:], found[..., 1:]], axis=-1)
+
+
+def wrapped(ctx: Context, call: Call, index: Any) -> Any:
+    """A position that counts from the end where it is negative: one known by weights never is."""
+    if isinstance(index, Index) and not index.is_position:
+        return NotImplemented
+    return index
 
 
 def chances(ctx: Context, x: Any, axis: int, search: Any) -> Any:
@@ -126,7 +148,8 @@ def gather_nd(ctx: Context, call: Call, table: Any, indices: Any) -> Any:
     columns = columns_of(indices)
     if columns is None:
         return NotImplemented
-    place, weights = spread_out(ctx, columns, value_of(table).shape)
+    sizes = call.param("lengths") or value_of(table).shape
+    place, weights = spread_out(ctx, columns, sizes)
     found = as_float(call.native(value_of(table), place), weights)
     depth = len(weights.shape)
     weights = K.reshape(weights, (*K.shape(weights), *(1,) * (len(found.shape) - depth)))

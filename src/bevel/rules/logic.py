@@ -27,7 +27,8 @@ def identity(ctx: Context, call: Call, x: Any) -> Any:
 
 def binary(ctx: Context, call: Call, x: Any, y: Any) -> Any:
     """and = pq, or = p + q - pq, xor = p + q - 2pq."""
-    if any(isinstance(v, Prob) for v in (x, y)):
+    independent = isinstance(x, Index) and isinstance(y, Index) and x.weights is not y.weights
+    if independent or any(isinstance(v, Prob) for v in (x, y)):
         x, y = (as_prob(v) for v in (x, y))
     soft = [v for v in (x, y) if isinstance(v, Prob)]
     if len(soft) < sum(isinstance(v, Soft) for v in (x, y)):
@@ -87,6 +88,11 @@ def blend(p: Any, x: Any, y: Any, dtype: str) -> Soft:
 def _chosen(ctx: Context, call: Call, condition: Any, x: Any, y: Any) -> Any:
     """A hard choice between soft values."""
     dtype = call.dtype
+    known = ctx.static(condition)
+    if known is not None and known.size and np.all(known) == np.any(known):
+        taken, shape = (x, y)[not np.any(known)], call.node.outputs[0].shape
+        if isinstance(taken, Soft) and tuple(taken.mean.shape) == shape:
+            return taken
     if dtype == "bool":
         like = next(v.p for v in (x, y) if isinstance(v, Prob))
         return Prob(call.native(condition, *(K.cast(value_of(v), K.dtype(like)) for v in (x, y))))

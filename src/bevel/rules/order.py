@@ -26,7 +26,7 @@ from keras import ops as K
 from bevel.errors import UnknownOperationError
 from bevel.rules.context import Call, Context
 from bevel.rules.index import places, scores
-from bevel.soft import Index, Real, Soft, value_of
+from bevel.soft import Index, Real, Soft, as_float, value_of
 
 _ROUNDS = 10
 
@@ -42,13 +42,56 @@ _BLUR = 10.0
 def top_k(ctx: Context, call: Call, x: Any) -> Any:
     """Values as they are, positions as weights over all elements."""
     values = call.native(x)
-    k = K.shape(values)[-1]  # may be computed: a tenth of the rows
-    if isinstance(x, Index) and len(value_of(x.support).shape) == 1:
-        return _inverse(call, x, k)
+    axis = -1 if call.param("axis") is None else call.param("axis")
+    k = K.shape(values)[axis]  # may be computed: a tenth of the rows
+    if _is_order(x):
+        order = K.argsort(-K.cast(value_of(x.support), "float32"))[:k]
+        return _inverse(x, order, call.node.outputs[1].dtype)
     _check_size(call, value_of(x).shape)
-    weights = _permutation(ctx, scores(value_of(x), -1))[..., :k, :]
-    dtype = call.node.outputs[1].dtype
-    return [Real(values, call.dtype), Index(weights, places(weights, dtype), dtype, True)]
+    weights = _permutation(ctx, K.moveaxis(scores(value_of(x), axis), axis, -1))[..., :k, :]
+    return [Real(values, call.dtype), _ranked(weights, axis, call.node.outputs[1].dtype)]
+
+
+def sort(ctx: Context, call: Call, x: Any, *others: Any) -> Any:
+    """Several arrays in the rising order of the first one.
+
+    Those that count positions get weights, as in `top_k`; of the others, the expected entry.
+    """
+    axis, counted = call.param("axis"), call.param("positions")
+    dtypes = [v.dtype for v in call.node.outputs]
+    if not isinstance(x, Soft):
+        values = call.run(call.node, [value_of(a) for a in (x, *others)])
+        pairs = zip((x, *others), values, dtypes, strict=True)
+        return [Real(v, d) if isinstance(a, Soft) else v for a, v, d in pairs]
+    if counted == ("up",) and _is_order(x):
+        return _inverse(x, K.argsort(value_of(x.support)), dtypes[1])
+    key = value_of(x)
+    _check_size(call, key.shape)
+    weights = _permutation(ctx, -K.moveaxis(scores(key, axis), axis, -1))
+    results: list[Any] = [Real(K.sort(key, axis=axis), dtypes[0])]
+    for other, counts, dtype in zip(others, counted, dtypes[1:], strict=True):
+        if counts:
+            own = weights if counts == "up" else K.flip(weights, axis=-1)
+            results.append(_ranked(own, axis, dtype))
+            continue
+        entries = K.moveaxis(as_float(value_of(other), weights), axis, -1)
+        mean = K.sum(weights * K.expand_dims(entries, -2), axis=-1)
+        results.append(Real(K.moveaxis(mean, -1, axis), dtype))
+    return results
+
+
+def _ranked(weights: Any, axis: int, dtype: str) -> Index:
+    """Positions by weights (..., rank, element), the ranks along an axis of the result."""
+    weights = K.moveaxis(weights, -2, axis if axis >= 0 else axis - 1)
+    return Index(weights, places(weights, dtype), dtype, True)
+
+
+def _is_order(x: Any) -> bool:
+    """Whether a value is the order of something else already: the positions of a sort."""
+    if not isinstance(x, Index) or isinstance(x.support, Soft) or len(x.weights.shape) < 2:
+        return False
+    square = x.weights.shape[-1] == x.weights.shape[-2]
+    return square and len(value_of(x.support).shape) == 1
 
 
 def _check_size(call: Call, shape: Any) -> None:
@@ -81,14 +124,10 @@ def _permutation(ctx: Context, x: Any) -> Any:
     return weights
 
 
-def _inverse(call: Call, x: Index, k: Any) -> Any:
+def _inverse(x: Index, order: Any, dtype: str) -> Any:
     """The order of positions known by weights: those of each place, by what it holds."""
     support = value_of(x.support)
-    if isinstance(x.support, Soft) or x.weights.shape[-1] != x.weights.shape[-2]:
-        return NotImplemented
-    order = K.argsort(-K.cast(support, "float32"))[:k]
     weights = K.take(K.swapaxes(x.weights, -1, -2), order, axis=-2)
     weights = weights / K.sum(weights, axis=-1, keepdims=True)
-    dtype = call.node.outputs[1].dtype
     values = K.broadcast_to(K.take(support, order), K.shape(weights)[:-1])
     return [values, Index(weights, places(weights, dtype), dtype, True)]
