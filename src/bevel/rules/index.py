@@ -216,7 +216,9 @@ def positions(ctx: Context, index: Any, size: int | None = None) -> tuple[Any, A
     atoms = atoms_of(_between(index) if isinstance(index, Real) else index)
     shape = K.shape(index.mean)
     weights = K.stack([K.broadcast_to(w, shape) for w, _ in atoms], axis=-1)
-    places = [K.broadcast_to(K.cast(value_of(v), "int32"), shape) for _, v in atoms]
+    # rounded: the mean of something that is known by weights is nearly an integer, if one
+    nearest = [K.cast(K.round(as_float(value_of(v), weights)), "int32") for _, v in atoms]
+    places = [K.broadcast_to(v, shape) for v in nearest]
     support = K.stack(places, axis=-1)
     return weights, support if size is None else K.clip(support, 0, size - 1)
 

@@ -107,12 +107,15 @@ def _chosen_position(ctx: Context, condition: Any, x: Any, y: Any) -> Any:
     index, other = (x, y) if isinstance(x, Index) else (y, x)
     if not isinstance(index, Index) or not index.is_position or isinstance(other, Soft):
         return NotImplemented
-    place, count = ctx.static(other), index.weights.shape[-1]
-    if place is None or np.size(place) != 1 or count is None or not 0 <= place.item() < count:
+    places, count = ctx.static(other), index.weights.shape[-1]
+    if places is None or count is None or len(np.unique(places)) != 1:
+        return NotImplemented
+    place = np.ravel(places)[0]
+    if not 0 <= place < count:
         return NotImplemented
     if tuple(condition.shape) != tuple(index.weights.shape[:-1]):
         return NotImplemented
-    there = K.one_hot(int(place.item()), count, dtype=K.dtype(index.weights))
+    there = K.one_hot(int(place), count, dtype=K.dtype(index.weights))
     taken = condition if index is x else K.logical_not(condition)
     weights = K.where(K.expand_dims(taken, -1), index.weights, there)
     return Index(weights, index.support, index.dtype, is_position=True)
