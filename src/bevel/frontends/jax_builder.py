@@ -180,9 +180,12 @@ class Scope:
         frames = self.frames(eqn)
         if word == "stop_gradient" and not _is_asked_for(frames):
             word = "identity"  # the library's, where it changes no derivative
+        known = params(eqn)
+        if name == "broadcast_in_dim" and _is_implicit(frames):
+            known["implicit"] = True
         return self.add(
             word, inputs, [self.new(v.aval) for v in eqn.outvars], kernels.primitive(eqn), frames,
-            operands=operands, params=params(eqn),
+            operands=operands, params=known,
             nature=names.nature_of(name, word, eqn.primitive),
         )  # fmt: skip
 
@@ -224,6 +227,12 @@ def _is_asked_for(frames: Sequence[Frame]) -> bool:
         if function == "stop_gradient" and not is_users(file):
             return is_users(caller[0])
     return False
+
+
+def _is_implicit(frames: Sequence[Frame]) -> bool:
+    """Whether an array was broadcast because it met another one, and nobody asked for it."""
+    functions = {function for _, _, function in frames}
+    return "promote_shapes" in functions or "broadcast_in_dim" not in functions
 
 
 # Functions of JAX's library that are one word.

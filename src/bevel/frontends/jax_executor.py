@@ -55,16 +55,17 @@ def _run_cond(node: Node, operands: Sequence[Any], run: Run | None) -> list[Any]
     predicate, *rest = operands
     each = run or run_program
     then, other = node.programs
+    # the operands may be soft values, so a branch closes over them
     return lax.cond(
-        jnp.asarray(predicate, bool), lambda xs: each(then, xs), lambda xs: each(other, xs), rest
+        jnp.asarray(predicate, bool), lambda: each(then, rest), lambda: each(other, rest)
     )
 
 
 def _run_switch(node: Node, operands: Sequence[Any], run: Run | None) -> list[Any]:
     index, *rest = operands
     each = run or run_program
-    branches = [lambda xs, p=p: each(p, xs) for p in node.programs]
-    return lax.switch(jnp.asarray(index, "int32"), branches, rest)
+    branches = [lambda p=p: each(p, rest) for p in node.programs]
+    return lax.switch(jnp.asarray(index, "int32"), branches)
 
 
 def _run_while(node: Node, operands: Sequence[Any], run: Run | None) -> list[Any]:
@@ -145,7 +146,14 @@ def function(
         state: Gives what may change between two calls, as the keyword `state`.
     """
     compiled = jax.jit(fn)
-    return compiled if state is None else lambda *leaves: compiled(*leaves, state=state())
+    if state is None:
+        return compiled
+
+    def call(*leaves: Any) -> Any:
+        now = state()
+        return compiled(*leaves, state=jnp.asarray(getattr(now, "value", now)))
+
+    return call
 
 
 def prepare(compiled: Callable[..., Any], specs: Sequence[Any]) -> None:
@@ -241,7 +249,10 @@ def _is_differentiable(value: Any) -> bool:
 def scalar(results: Any) -> Any:
     """One number for whatever a function returns: the sum of the means of its results."""
     total = jnp.zeros((), jnp.result_type(float))
-    for array in map(jnp.asarray, jax.tree.leaves(results)):
+    arrays = list(map(jnp.asarray, jax.tree.leaves(results)))
+    if not arrays:
+        raise BevelTypeError("the function returns nothing that is an array.")
+    for array in arrays:
         if jnp.issubdtype(array.dtype, np.number) or array.dtype == bool:
             total += jnp.mean(array.astype(total.dtype))
     return total

@@ -46,15 +46,16 @@ def histogram(ctx: Context, call: Call, values: Any, limits: Any, bins: Any) -> 
 def _shares(ctx: Context, x: Any, edges: Any) -> Any:
     """Chances of the bins between and beyond sorted edges, on one more axis."""
     d = K.expand_dims(x, -1) - edges
-    return between(ctx.step(d, _width(ctx, d, edges)))
+    return between(ctx.step(d, _width(ctx, d, edges, x)))
 
 
-def _width(ctx: Context, d: Any, edges: Any) -> Any:
+def _width(ctx: Context, d: Any, edges: Any, x: Any) -> Any:
     if edges.shape[-1] in (0, 1):
         return ctx.spread(d)
     gap = K.mean(K.abs(edges[..., 1:] - edges[..., :-1]))
     usable = K.logical_and(K.isfinite(gap), gap > 0)
-    return K.stop_gradient(K.where(usable, STAIR * gap, ctx.spread(d)))
+    width = K.minimum(gap, ctx.spread(x - ctx.mean(x), Real(x, "float32"), ctx.mean(x)))
+    return K.stop_gradient(K.where(usable, width, ctx.spread(d)))
 
 
 def _floats(values: Any, edges: Any) -> tuple[Any, Any]:
