@@ -21,14 +21,17 @@ Written = list[int] | None
 
 def _gather(scope: Any, eqn: Any, inputs: list[int]) -> Written:
     numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
-    if any(sizes[d] != 1 for d in numbers.start_index_map):
-        return None
-    if len(numbers.start_index_map) == 1:
-        return _take(scope, eqn, inputs)
-    if any(d not in numbers.collapsed_slice_dims for d in numbers.start_index_map):
-        return None
     table, index = inputs
     shape, out = scope.values[table].shape, eqn.outvars[0].aval
+    points = numbers.start_index_map
+    # where the whole of an axis is taken, its coordinate says nothing
+    free = [k for k, d in enumerate(points) if sizes[d] != shape[d] or len(points) == 1]
+    if any(sizes[points[k]] != 1 for k in free):
+        return None
+    if len(free) == 1:
+        return _take(scope, eqn, inputs, free[0])
+    if any(d not in numbers.collapsed_slice_dims for d in points):
+        return None
     rank = len(scope.values[index].shape) - 1
     offset = tuple(int(d) for d in numbers.offset_dims)
     found = [d for d in range(len(out.shape)) if d not in offset]
@@ -45,12 +48,12 @@ def _gather(scope: Any, eqn: Any, inputs: list[int]) -> Written:
     return [_arranged(scope, made, order, out.shape)]
 
 
-def _take(scope: Any, eqn: Any, inputs: list[int]) -> Written:
-    """A gather along one axis."""
+def _take(scope: Any, eqn: Any, inputs: list[int], which: int) -> Written:
+    """A gather along the axis that one of the coordinates stands for."""
     numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
     table, index = inputs
     shape, places = scope.values[table].shape, scope.values[index].shape[:-1]
-    axis = int(numbers.start_index_map[0])
+    axis = int(numbers.start_index_map[which])
     batch = [int(d) for d in numbers.operand_batching_dims]
     along = [int(d) for d in numbers.start_indices_batching_dims]
     rest = [d for d in range(len(shape)) if d != axis and d not in batch]
@@ -58,7 +61,7 @@ def _take(scope: Any, eqn: Any, inputs: list[int]) -> Written:
         return None
     others = [d for d in range(len(places)) if d not in along]
     table = _arranged(scope, table, [*batch, axis, *rest])
-    index = _arranged(scope, _without_column(scope, index), [*along, *others])
+    index = _arranged(scope, _coordinate(scope, index, which), [*along, *others])
     (made,) = scope.add(
         "take", [table, index],
         [scope.value([*(places[d] for d in (*along, *others)), *(shape[d] for d in rest)],
@@ -185,9 +188,18 @@ def _known(scope: Any, i: int) -> Any:
     return array.item() if array.ndim == 0 else None
 
 
-def _without_column(scope: Any, index: int) -> int:
-    """Positions without the axis that joins coordinates, of which there is one."""
+def _coordinate(scope: Any, index: int, which: int) -> int:
+    """One coordinate of positions, without the axis that joins them."""
     maker, shape = scope.makers.get(index), scope.values[index].shape
+    if shape[-1] > 1:
+        if maker is not None and maker.op == "concat":
+            parts = [i for i in maker.inputs if scope.values[i].shape[-1] == 1]
+            if len(parts) == shape[-1]:
+                return _coordinate(scope, parts[which], 0)
+        column = scope.value((*shape[:-1], 1), scope.values[index].dtype)
+        kernel = kernels.function("slice", lambda x: x[..., which : which + 1], "column", which)
+        (index,) = scope.add("native", [index], [column], kernel)
+        return _arranged(scope, index, list(range(len(shape))), shape[:-1])
     if maker is not None and maker.native in ("broadcast_in_dim", "reshape"):
         (before,) = maker.inputs
         if scope.values[before].shape == shape[:-1]:
