@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -70,7 +71,7 @@ class Descender:
         state = (z, jnp.zeros_like(z), jnp.zeros_like(z))
         start, ends = self._hard(z, y), []
         looks = [0, int(0.9 * STEPS), int(0.95 * STEPS), STEPS]
-        for begin, end in zip(looks, looks[1:], strict=False):
+        for begin, end in itertools.pairwise(looks):
             state = self._run(begin, end, state, y)
             ends.append(self._hard(state[0], y))
         return start, max(ends) if self.maximize else min(ends)

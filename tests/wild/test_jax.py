@@ -14,11 +14,11 @@ import jax.numpy as jnp
 
 import bevel
 from bevel.errors import UnknownOperationError
-from tests.wild import cases_jax, losses_jax, losses_jax_more
+from tests.wild import cases_jax, cases_jax_rare, cases_jax_written
 from tests.wild.descent_jax import Descender, link_of, share
 
 FOUND = {case.name: case for case in cases_jax.CASES}
-WRITTEN = {case.name: case for case in (*losses_jax.CASES, *losses_jax_more.CASES)}
+WRITTEN = {case.name: case for case in (*cases_jax_written.CASES, *cases_jax_rare.CASES)}
 CASES = FOUND | WRITTEN
 CONTROLS = [name for name, case in CASES.items() if case.kind == "control"]
 FAILING = [name for name in CASES if name not in CONTROLS]
@@ -140,9 +140,7 @@ def test_descent_from_one_seed(name):
     case = CASES[name]
     y_true, y_pred = case.make(0)
     relaxed = bevel.relax(case.loss, wrt=1)
-    descender = Descender(
-        case.loss, relaxed, link_of(y_pred), maximize=not case.lower_is_better
-    )
+    descender = Descender(case.loss, relaxed, link_of(y_pred), maximize=not case.lower_is_better)
     start, end = descender(y_true, y_pred)
     least = SMOOTHED_AWAY.get(name, 0.99)
     assert share(start, end, best(name, y_true)) >= least, (start, end)

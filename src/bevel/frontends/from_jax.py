@@ -164,17 +164,14 @@ def _trace_error(error: Exception, name: str, call: Arguments) -> TraceError:
 _ADVICE = (
     (
         "^TracerBoolConversionError",
-        "this line asks for the truth of an array while it is traced; write the branch with "
-        "jnp.where or jax.lax.cond.",
+        "this line asks for the truth of a traced array; use jnp.where or jax.lax.cond.",
     ),
     (
         "^NonConcreteBooleanIndexError",
-        "this line picks rows by a mask, and how many there are is not known while tracing; "
-        "weight them with jnp.where(mask, x, 0) instead.",
+        "this line picks rows by a mask, and nobody knows how many; use jnp.where(mask, x, 0).",
     ),
     (
-        "^(TracerArrayConversionError|TracerIntegerConversionError|ConcretizationTypeError)"
-        "|no attribute '(numpy|item|tolist)'",
+        "^(Tracer(Array|Integer)Conversion|ConcretizationType)Error|no attribute '(numpy|item)'",
         "this line needs the values as numpy or Python numbers, which are not known while tracing.",
     ),
 )

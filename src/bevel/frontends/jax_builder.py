@@ -2,22 +2,23 @@
 
 Jitted functions are written out where they are called. Those of JAX's own library that are a word
 of the vocabulary (`searchsorted`, `floor_divide`, `one_hot`, ...) become that word; their lines are
-those of the call, since JAX keeps the trace of whoever called them first. A scan becomes a loop
-with a known number of rounds.
+those of the call, since JAX keeps the trace of whoever called them first.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax import numpy as jnp
-from jax.extend.core import ClosedJaxpr, Literal
+from jax.extend.core import Literal
 
 from bevel.frontends import jax_kernels as kernels
 from bevel.frontends import jax_names as names
+from bevel.frontends.jax_control import COMPOSITES, CONTROL, file_of
 from bevel.frontends.jax_kernels import Kernel
 from bevel.frontends.jax_lookups import LOOK_UPS
 from bevel.program import Constant, Node, Program, Value
@@ -68,8 +69,9 @@ class Scope:
         """A new value like one of a jaxpr's."""
         return self.value(aval.shape, str(aval.dtype))
 
-    def value(self, shape: Sequence[int], dtype: str) -> Value:
-        made = Value(self._count, tuple(int(n) for n in shape), dtype)
+    def value(self, shape: Any, dtype: str) -> Value:
+        """A new value of a shape, which is always known here."""
+        made = Value(self._count, tuple(map(int, shape)), dtype)
         self.values[made.id] = made
         self._count += 1
         return made
@@ -122,7 +124,7 @@ class Scope:
                like: Sequence[int], frames: Sequence[Frame] | None = None) -> Program:  # fmt: skip
         """A program whose inputs are like some values of this one."""
         scope = Scope(self._builder, self._frames if frames is None else frames)
-        inputs = tuple(scope.value(self.values[i].shape or (), self.values[i].dtype) for i in like)
+        inputs = tuple(scope.value(self.values[i].shape, self.values[i].dtype) for i in like)
         outputs = write(scope, [v.id for v in inputs])
         return scope.finish(name, inputs, (), outputs)
 
@@ -142,12 +144,11 @@ class Scope:
 
     def inline(self, jaxpr: Any, operands: Sequence[int]) -> list[int]:
         """Writes out a jaxpr for operands: those of its constants first."""
-        env: dict[Any, int] = dict(
-            zip((*jaxpr.constvars, *jaxpr.invars), operands, strict=True)
-        )
+        env: dict[Any, int] = dict(zip((*jaxpr.constvars, *jaxpr.invars), operands, strict=True))
 
         def read(atom: Any) -> int:
-            return self.constant(atom.val, atom.aval.dtype) if isinstance(atom, Literal) else env[atom]
+            known = isinstance(atom, Literal)
+            return self.constant(atom.val, names.dtype_of(atom)) if known else env[atom]
 
         for eqn in jaxpr.eqns:
             results = self._equation(eqn, [read(a) for a in eqn.invars])
@@ -167,7 +168,7 @@ class Scope:
         name = eqn.primitive.name
         if name in names.CALLS:
             return self._call(eqn, inputs)
-        special = _CONTROL.get(name)
+        special = CONTROL.get(name)
         if special is not None:
             return special(self, eqn, inputs)
         look_up = LOOK_UPS.get(name)
@@ -193,7 +194,7 @@ class Scope:
         inner = eqn.params.get("jaxpr") or eqn.params.get("call_jaxpr") or eqn.params.get("call")
         frames = self.frames(eqn)
         is_own = file_of(inner) is not None and is_users(file_of(inner) or "")
-        composite = None if is_own else _COMPOSITES.get(eqn.params.get("name", ""))
+        composite = None if is_own else COMPOSITES.get(eqn.params.get("name", ""))
         found = composite(self, eqn, inputs, frames) if composite else None
         if found is not None:
             return found
@@ -208,22 +209,12 @@ def frames_of(eqn: Any) -> list[Frame]:
     """The frames of an equation's traceback, outermost first; functions by their bare name."""
     trace = eqn.source_info.traceback
     frames = trace.frames if trace is not None else ()
-    return [
-        (f.file_name, f.line_num, f.function_name.rpartition(".")[2]) for f in reversed(frames)
-    ]
-
-
-def file_of(closed: Any) -> str | None:
-    """The file in which a traced function was defined, if JAX knows it."""
-    info = getattr(getattr(closed, "jaxpr", closed), "debug_info", None)
-    place = getattr(info, "func_src_info", None) or ""
-    _, _, place = place.partition(" at ")
-    return place.rpartition(":")[0] or None
+    return [(f.file_name, f.line_num, f.function_name.rpartition(".")[2]) for f in reversed(frames)]
 
 
 def _is_asked_for(frames: Sequence[Frame]) -> bool:
     """Whether the user's own code called `stop_gradient`, through whatever library."""
-    for caller, (file, _, function) in zip(frames, frames[1:], strict=False):
+    for caller, (file, _, function) in itertools.pairwise(frames):
         if function == "stop_gradient" and not is_users(file):
             return is_users(caller[0])
     return False
@@ -233,218 +224,3 @@ def _is_implicit(frames: Sequence[Frame]) -> bool:
     """Whether an array was broadcast because it met another one, and nobody asked for it."""
     functions = {function for _, _, function in frames}
     return "promote_shapes" in functions or "broadcast_in_dim" not in functions
-
-
-# Functions of JAX's library that are one word.
-
-
-def _binary(word: str, run: Callable[..., Any]) -> Callable[..., Any]:
-    def write(scope: Scope, eqn: Any, inputs: list[int], frames: Sequence[Frame]) -> Any:
-        if len(inputs) != 2 or len(eqn.outvars) != 1:
-            return None
-        outputs = [scope.new(eqn.outvars[0].aval)]
-        return scope.add(word, inputs, outputs, kernels.elementwise(word, run), frames)
-
-    return write
-
-
-def _searchsorted(scope: Scope, eqn: Any, inputs: list[int], frames: Sequence[Frame]) -> Any:
-    if len(inputs) != 2 or len(eqn.invars[0].aval.shape) != 1:
-        return None
-    kernel = kernels.closed("searchsorted", eqn.params["jaxpr"])
-    return scope.add("searchsorted", inputs, [scope.new(eqn.outvars[0].aval)], kernel, frames)
-
-
-def _one_hot(scope: Scope, eqn: Any, inputs: list[int], frames: Sequence[Frame]) -> Any:
-    inner = eqn.params["jaxpr"].jaxpr
-    iota = next((e for e in inner.eqns if e.primitive.name == "iota"), None)
-    out = eqn.outvars[0].aval
-    if iota is None or len(inputs) != 1:
-        return None
-    axis = iota.params["dimension"]
-    classes = iota.params["shape"][axis]
-    axis = -1 if axis == len(out.shape) - 1 else axis
-    on, off = (scope.constant(v, out.dtype) for v in (1, 0))
-    kernel = kernels.one_hot(classes, axis, out.dtype)
-    params = {"num_classes": classes, "axis": axis}
-    return scope.add("one_hot", [*inputs, on, off], [scope.new(out)], kernel, frames, params=params)
-
-
-_COMPOSITES: dict[str, Callable[..., Any]] = {
-    "floor_divide": _binary("floor_divide", jnp.floor_divide),
-    "remainder": _binary("remainder", jnp.remainder),
-    "searchsorted": _searchsorted,
-    "_one_hot": _one_hot,
-}
-
-
-# Branches, loops and declared gradients.
-
-
-def _cond(scope: Scope, eqn: Any, inputs: list[int]) -> list[int]:
-    frames, branches = scope.frames(eqn), eqn.params["branches"]
-    index, *rest = inputs
-    maker = scope.makers.get(index)
-    is_truth = maker is not None and scope.values[maker.inputs[0]].dtype == "bool" if (
-        maker is not None and maker.op == "astype"
-    ) else False  # fmt: skip
-    shown = [f"branch {i}" for i in range(len(branches))]
-    if is_truth:
-        shown, branches, index = ["then", "else"], branches[::-1], maker.inputs[0]
-    programs = tuple(
-        scope.nested(lambda inner, ids, b=b: inner.closed(b, ids), name, rest)
-        for name, b in zip(shown, branches, strict=True)
-    )
-    return scope.add(
-        "cond" if is_truth else "switch", [index, *rest], [scope.new(v.aval) for v in eqn.outvars],
-        kernels.function("cond", _never), frames, programs=programs,
-    )  # fmt: skip
-
-
-def _while(scope: Scope, eqn: Any, inputs: list[int]) -> list[int]:
-    params = eqn.params
-    first, second = params["cond_nconsts"], params["body_nconsts"]
-    held = first + second
-
-    def condition(inner: Scope, state: list[int]) -> list[int]:
-        return inner.closed(params["cond_jaxpr"], [*state[:first], *state[held:]])
-
-    def body(inner: Scope, state: list[int]) -> list[int]:
-        return [*state[:held], *inner.closed(params["body_jaxpr"], state[first:])]
-
-    results = _loop(scope, eqn, inputs, condition, body)
-    return results[held:]
-
-
-def _scan(scope: Scope, eqn: Any, inputs: list[int]) -> list[int]:
-    """A loop over a counter, the constants, the carry, the rows and the results so far."""
-    params = eqn.params
-    length, consts, carried = params["length"], params["num_consts"], params["num_carry"]
-    held = consts + carried
-    made = [v.aval for v in eqn.outvars[carried:]]
-    counter = scope.constant(np.int32(0))
-    stores = [
-        scope.add("native", (), [scope.new(a)], kernels.zeros(a.shape, a.dtype), nature="constant")[0]
-        for a in made
-    ]
-
-    def condition(inner: Scope, state: list[int]) -> list[int]:
-        bound = inner.constant(np.int32(length))
-        return inner.add(
-            "less", [state[0], bound], [inner.value((), "bool")], kernels.elementwise("lt", jnp.less)
-        )
-
-    def body(inner: Scope, state: list[int]) -> list[int]:
-        i = state[0]
-        one = inner.constant(np.int32(1))
-        (following,) = inner.add(
-            "add", [i, one], [inner.value((), "int32")], kernels.elementwise("add", jnp.add)
-        )
-        place = i
-        if params["reverse"]:
-            (place,) = inner.add(
-                "subtract", [inner.constant(np.int32(length - 1)), i],
-                [inner.value((), "int32")], kernels.elementwise("sub", jnp.subtract),
-            )  # fmt: skip
-        rows = state[1 + held : 1 + len(inputs)]
-        current = [_row(inner, row, place) for row in rows]
-        results = inner.closed(params["jaxpr"], [*state[1 : 1 + held], *current])
-        stored = [
-            _stored(inner, store, place, result)
-            for store, result in zip(state[1 + len(inputs) :], results[carried:], strict=True)
-        ]
-        return [following, *state[1 : 1 + consts], *results[:carried], *rows, *stored]
-
-    state = [counter, *inputs, *stores]
-    results = _loop(scope, eqn, state, condition, body, rounds=length)
-    return [*results[1 + consts : 1 + held], *results[1 + len(inputs) :]]
-
-
-def _row(scope: Scope, rows: int, place: int) -> int:
-    kernel = kernels.take("scan", 0, jax.lax.GatherScatterMode.CLIP, None)
-    value = scope.values[rows]
-    made = scope.value((value.shape or ())[1:], value.dtype)
-    params = {"axis": 0, "batch_dims": 0}
-    return scope.add("take", [rows, place], [made], kernel, params=params)[0]
-
-
-def _stored(scope: Scope, store: int, place: int, result: int) -> int:
-    def run(rows: Any, i: Any, row: Any) -> Any:
-        return jax.lax.dynamic_update_index_in_dim(rows, row, i, 0)
-
-    kernel = kernels.function("scan", run, "store", alike=(0, 2))
-    value = scope.values[store]
-    made = scope.value(value.shape or (), value.dtype)
-    return scope.add("native", [store, place, result], [made], kernel, nature="smooth")[0]
-
-
-def _loop(
-    scope: Scope,
-    eqn: Any,
-    inputs: list[int],
-    condition: Callable[[Scope, list[int]], list[int]],
-    body: Callable[[Scope, list[int]], list[int]],
-    rounds: int | None = None,
-) -> list[int]:
-    """A loop whose number of rounds is not known has no derivative on the way back in JAX."""
-    programs = (
-        scope.nested(condition, "condition", inputs),
-        scope.nested(body, "body", inputs),
-    )
-    results = [scope.value(scope.values[i].shape or (), scope.values[i].dtype) for i in inputs]
-    return scope.add(
-        "while_loop", inputs, results, kernels.function(eqn.primitive.name, _never),
-        scope.frames(eqn), programs=programs, params={} if rounds is None else {"rounds": rounds},
-        nature="opaque" if rounds is None else "control",
-    )  # fmt: skip
-
-
-def _never(*operands: Any) -> Any:
-    raise AssertionError("control flow is run by the executor")
-
-
-def _declared(scope: Scope, eqn: Any, inputs: list[int]) -> list[int]:
-    """A function with a declared derivative: the library's is an operation, the user's is shown.
-
-    The values are written out too, so that it is seen what the declared gradient stands in for.
-    """
-    inner = eqn.params.get("call_jaxpr") or eqn.params.get("fun_jaxpr")
-    called = _called(inner)
-    frames = scope.frames(eqn)
-    outputs = [scope.new(v.aval) for v in eqn.outvars]
-    if not is_users(file_of(inner) or "<unknown>"):
-        word = names.DECLARED.get(called, "native")
-        kernel = (
-            kernels.elementwise(called, getattr(jax.nn, called))
-            if word != "native"
-            else kernels.declared(eqn, inner, called)
-        )
-        shapes = {v.aval.shape for v in (*eqn.invars, *eqn.outvars) if v.aval.shape}
-        alone = len(eqn.outvars) == 1 and len(shapes) < 2
-        nature = VOCABULARY.get(word, "elementwise" if alone else "smooth")
-        return scope.add(word, inputs, outputs, kernel, frames, nature=nature)
-    values = scope.closed(inner, inputs)
-    whole = kernels.primitive(eqn)
-    count = len(values)
-    kernel = kernels.function(whole.name, lambda *xs: whole(xs[count:]), id(inner))
-    flows = [names.dtype_of(v).startswith(("float", "bfloat", "complex")) for v in eqn.invars]
-    program = Program(f"gradient of {called}", (), (), (), ())
-    return scope.add(
-        "custom_gradient", [*values, *inputs], outputs, kernel, frames, programs=(program,),
-        params={"gradients": (*[False] * count, *flows)},
-    )  # fmt: skip
-
-
-def _called(closed: ClosedJaxpr | Any) -> str:
-    info = getattr(getattr(closed, "jaxpr", closed), "debug_info", None)
-    return (getattr(info, "func_src_info", None) or "function").partition(" at ")[0]
-
-
-_CONTROL: dict[str, Callable[[Scope, Any, list[int]], list[int]]] = {
-    "cond": _cond,
-    "while": _while,
-    "scan": _scan,
-    "custom_jvp_call": _declared,
-    "custom_vjp_call": _declared,
-    "custom_vjp_call_jaxpr": _declared,
-}

@@ -13,7 +13,6 @@ from typing import Any
 import jax
 
 from bevel.frontends import jax_kernels as kernels
-from bevel.frontends import jax_names as names
 from bevel.program import Node
 
 Written = list[int] | None
@@ -158,11 +157,18 @@ def _select(scope: Any, eqn: Any, inputs: list[int]) -> Written:
     """`where(i < 0, i + n, i)`, which indexing writes: a position counted from the end."""
     if len(inputs) != 3:
         return None
-    is_negative, index, moved = (scope.makers.get(inputs[0]), inputs[1], scope.makers.get(inputs[2]))
+    is_negative, index, moved = (
+        scope.makers.get(inputs[0]),
+        inputs[1],
+        scope.makers.get(inputs[2]),
+    )
     if is_negative is None or moved is None or is_negative.native != "lt" or moved.op != "add":
         return None
     number = _known(scope, moved.inputs[1])
-    same = is_negative.inputs[0] == index and index in (moved.inputs[0], _before(scope, moved.inputs[0]))
+    same = is_negative.inputs[0] == index and index in (
+        moved.inputs[0],
+        _before(scope, moved.inputs[0]),
+    )
     if not same or _known(scope, is_negative.inputs[1]) != 0 or number is None:
         return None
     value = scope.values[index]

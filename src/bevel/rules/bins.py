@@ -14,7 +14,7 @@ from typing import Any
 
 from keras import ops as K
 
-from bevel.rules.context import STAIR, Call, Context, between
+from bevel.rules.context import Call, Context, between
 from bevel.rules.index import places
 from bevel.soft import Index, Real, as_float, value_of
 

@@ -44,7 +44,7 @@ def top_k(ctx: Context, call: Call, x: Any) -> Any:
     values = call.native(x)
     axis = -1 if call.param("axis") is None else call.param("axis")
     k = K.shape(values)[axis]  # may be computed: a tenth of the rows
-    if _is_order(x):
+    if isinstance(x, Index) and _is_order(x):
         order = K.argsort(-K.cast(value_of(x.support), "float32"))[:k]
         return _inverse(x, order, call.node.outputs[1].dtype)
     _check_size(call, value_of(x).shape)
@@ -63,7 +63,7 @@ def sort(ctx: Context, call: Call, x: Any, *others: Any) -> Any:
         values = call.run(call.node, [value_of(a) for a in (x, *others)])
         pairs = zip((x, *others), values, dtypes, strict=True)
         return [Real(v, d) if isinstance(a, Soft) else v for a, v, d in pairs]
-    if counted == ("up",) and _is_order(x):
+    if isinstance(x, Index) and counted == ("up",) and _is_order(x):
         return _inverse(x, K.argsort(value_of(x.support)), dtypes[1])
     key = value_of(x)
     _check_size(call, key.shape)
@@ -86,9 +86,9 @@ def _ranked(weights: Any, axis: int, dtype: str) -> Index:
     return Index(weights, places(weights, dtype), dtype, True)
 
 
-def _is_order(x: Any) -> bool:
+def _is_order(x: Index) -> bool:
     """Whether a value is the order of something else already: the positions of a sort."""
-    if not isinstance(x, Index) or isinstance(x.support, Soft) or len(x.weights.shape) < 2:
+    if isinstance(x.support, Soft) or len(x.weights.shape) < 2:
         return False
     square = x.weights.shape[-1] == x.weights.shape[-2]
     return square and len(value_of(x.support).shape) == 1
