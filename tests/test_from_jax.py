@@ -15,10 +15,12 @@ if keras.backend.backend() != "jax":
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.extend.core import primitives
 
 import bevel
 from bevel.errors import BevelTypeError, BevelValueError, TraceError, UnknownOperationError
-from bevel.frontends import from_jax, jax_executor
+from bevel.frontends import from_jax, jax_executor, jax_names
+from bevel.vocabulary import VOCABULARY
 from tests.wild import cases_jax, cases_jax_rare, cases_jax_written
 
 CASES = {c.name: c for c in (*cases_jax.CASES, *cases_jax_written.CASES, *cases_jax_rare.CASES)}
@@ -155,6 +157,15 @@ def test_control_flow_runs_as_it_is(fn):
 )
 def test_words(fn, word):
     assert word in words(fn, X)
+
+
+def test_the_table_holds_words_and_primitives_of_jax():
+    entries = {word for word, _, _ in jax_names.NAMES.values()}
+    written = {*entries, *jax_names.FOR_TRUTHS.values(), *jax_names.FOR_INTEGERS.values()}
+    assert written | set(jax_names.DECLARED.values()) <= set(VOCABULARY)
+    known = {name.removesuffix("_p") for name in dir(primitives)}
+    renamed = {"add_any", "copy_p", "stack", "pure_callback", "io_callback"}
+    assert set(jax_names.NAMES) - renamed <= known
 
 
 def test_library_functions_are_written_out_without_a_call():

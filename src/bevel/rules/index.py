@@ -48,8 +48,19 @@ def _extreme(ctx: Context, call: Call, x: Any, search: Any) -> Any:
     if isinstance(x, Prob):
         weights = _first(x.p if call.op == "argmax" else 1 - x.p, axis)
     else:
-        weights = chances(ctx, x.mean, axis, search)
+        weights = chances(ctx, _first_of_equals(call, x, axis), axis, search)
     return Index(weights, places(weights, call.dtype), call.dtype, is_position=True)
+
+
+def _first_of_equals(call: Call, x: Any, axis: int) -> Any:
+    """The values; integers are often equal, and the first one counts: it leads by less than 1."""
+    values = x.mean
+    if "int" not in x.dtype:
+        return values
+    count = K.shape(values)[axis]
+    lead = K.arange(count, dtype=K.dtype(values)) / (2 * K.cast(count, K.dtype(values)))
+    lead = K.reshape(lead, (-1, *(1,) * ((len(values.shape) - 1 - axis) % len(values.shape))))
+    return values - lead if call.op == "argmax" else values + lead
 
 
 def _first(p: Any, axis: int) -> Any:
@@ -127,6 +138,8 @@ def take(ctx: Context, call: Call, table: Any, index: Any) -> Any:
     entries = value_of(table)
     size = entries.shape[axis]
     weights, support = positions(ctx, index, size)
+    if size is not None:  # a position beyond the ends has no chance, but may hold a NaN
+        support = K.clip(support, 0, size - 1)
     rank, rest = len(weights.shape) - 1, len(entries.shape) - axis - 1
     if _is_position(index) and axis == 0 and rest and size == weights.shape[-1]:
         mean = K.tensordot(weights, as_float(entries, weights), axes=[[-1], [0]])
@@ -150,6 +163,9 @@ def gather_nd(ctx: Context, call: Call, table: Any, indices: Any) -> Any:
         return NotImplemented
     sizes = call.param("lengths") or value_of(table).shape
     place, weights = spread_out(ctx, columns, sizes)
+    if None not in tuple(sizes):
+        limits = K.convert_to_tensor([n - 1 for n in sizes][: place.shape[-1]], "int32")
+        place = K.clip(place, 0, limits)
     found = as_float(call.native(value_of(table), place), weights)
     depth = len(weights.shape)
     weights = K.reshape(weights, (*K.shape(weights), *(1,) * (len(found.shape) - depth)))

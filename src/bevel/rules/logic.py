@@ -68,7 +68,13 @@ def where(ctx: Context, call: Call, condition: Any, x: Any, y: Any) -> Any:
     if not isinstance(condition, Prob):
         return NotImplemented
     if condition.exact is not None:
-        return _chosen(ctx, call, condition.exact(), x, y)
+        truth = condition.exact()
+        found = _chosen(ctx, call, truth, x, y)
+        if found is not NotImplemented:
+            return found
+        first = call.node.operands[0]
+        operands = [truth if n == first else a for n, a in enumerate(call.inputs)]
+        return ctx.apply(call.node, operands)[0]
     return blend(condition.p, x, y, call.dtype)
 
 
