@@ -9,7 +9,7 @@ import os
 from hypothesis import HealthCheck, settings
 
 # Data, not tests: the doctest collector would import them, and frameworks that may be absent.
-collect_ignore_glob = ["wild/cases_*.py"]
+collect_ignore_glob = ["wild/cases_*.py", "wild/descent_*.py"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")

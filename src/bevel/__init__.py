@@ -12,7 +12,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bevel.backend import choose_backend, require_any
+from bevel.backend import choose_backend, follow_imports, require_any
 
 if TYPE_CHECKING:
     from bevel import callbacks, codes, decide, errors, layers, losses, ops, plots, recipes
@@ -78,6 +78,8 @@ choose_backend()
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES or name in _SOURCES:
+        follow_imports()
     if name in _ON_KERAS:
         require_any()
     if name in _MODULES:

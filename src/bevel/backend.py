@@ -62,6 +62,18 @@ def choose_backend() -> str | None:
     return _chosen
 
 
+def follow_imports() -> None:
+    """Choose again, where the framework chosen here is none of those imported since.
+
+    `import bevel` often comes before the import of the user's own framework.
+    """
+    imported = [name for name in FRAMEWORKS if name in sys.modules]
+    if _chosen is not None and os.environ.get("KERAS_BACKEND") == _chosen and imported:
+        if _chosen not in imported and "keras" not in sys.modules:
+            del os.environ["KERAS_BACKEND"]
+            choose_backend()
+
+
 def require(package: str) -> None:
     """Raise unless `package` can be imported; nothing is imported.
 

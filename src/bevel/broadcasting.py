@@ -30,8 +30,11 @@ def check_broadcasts(program: Program, names: Sequence[str]) -> None:
 
 
 def _check(program: Program, given: dict[int, int], names: Sequence[str]) -> None:
-    """`given` says which values are arguments of the whole function, of unchanged shape."""
-    same = dict(given)
+    """`given` says which values are arguments of the whole function, of unchanged shape.
+
+    Where a framework writes out that it broadcasts, the shape before that counts.
+    """
+    same, shapes = dict(given), {i: program.values[i].shape for i in given}
     for node in program.nodes:
         if node.op == "call":
             inner = node.programs[0]
@@ -41,11 +44,12 @@ def _check(program: Program, given: dict[int, int], names: Sequence[str]) -> Non
             continue
         met = [(i, same[i]) for i in node.inputs if i in same]
         if len(node.inputs) == 2 and len(met) == 2 and met[0][1] != met[1][1]:
-            a, b = (program.values[i].shape for i, _ in met)
+            a, b = (shapes[i] for i, _ in met)
             if a is not None and b is not None and _is_accident(a, b, node):
                 raise _accident(node, [names[k] for _, k in met], a, b)
-        if len(met) == 1 and _keeps_shape(node, program, met[0][0]):
+        if len(met) == 1 and (node.param("implicit") or _keeps_shape(node, program, met[0][0])):
             same[node.outputs[0].id] = met[0][1]
+            shapes[node.outputs[0].id] = shapes[met[0][0]]
 
 
 def _keeps_shape(node: Node, program: Program, operand: int) -> bool:

@@ -26,7 +26,7 @@ _CUTS = {
 }
 _COUNTING = frozenset({"HistogramFixedWidth", "Bincount", "DenseBincount"})
 _HELP = {
-    "B104": "write it with tensor operations (tf.*, keras.ops)",
+    "B104": "write it with operations of the framework, or keras.ops",
     "B105": "take the `stop_gradient` out, or leave it if it is meant",
     "B106": "write the line with operations that have a derivative, or that Bevel relaxes",
 }

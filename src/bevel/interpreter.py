@@ -189,7 +189,10 @@ class Interpreter:
     def _on_expectations(self, node: Node, args: Sequence[Any]) -> list[Any]:
         operands = expectations(self._context(), node, args)
         results = self.executor.run_node(node, operands)
-        return [Real(t, v.dtype) for t, v in zip(results, node.outputs, strict=True)]
+        return [
+            Prob(t) if v.dtype == "bool" else Real(t, v.dtype)
+            for t, v in zip(results, node.outputs, strict=True)
+        ]
 
     def check_result(self, results: Sequence[Any]) -> None:
         """Raises where all that is left of the prediction is how often a loop ran.

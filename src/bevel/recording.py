@@ -143,6 +143,8 @@ def passes(event: Event, n: int, live: set[int]) -> bool:
         return any(t in live for t, g in zip(event.inputs, declared, strict=False) if g)
     if node.op == "top_k":
         return n == 0 and event.inputs[0] in live
+    if node.op == "sort":  # each array of several; which element stands where is a position
+        return event.inputs[n] in live
     if node.op in ENTRIES:
         entries = [node.inputs[node.operands[i]] for i in ENTRIES[node.op]]
         ids = dict(zip(node.inputs, event.inputs, strict=True))
@@ -237,7 +239,10 @@ class _Recorder:
             if not _truth(self.recording.values[asked[-1]]):
                 most = self.recording.rounds
                 most[id(node)] = max(most.get(id(node), 0), len(asked) - 1)
-                return self._join(node, asked, state)
+                if node.nature != "opaque":
+                    return self._join(node, asked, state)
+                values = [self.recording.values[t] for t in state]  # there is no way back
+                return self._write(node, [*asked, *state], values, is_joint=False)
             state = self.run(body, state)
 
     def _join(self, node: Node, asked: list[int], outputs: list[int]) -> list[int]:

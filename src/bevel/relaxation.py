@@ -159,7 +159,8 @@ class Relaxed:
         key = (call.key, specs, executor.in_xla())
         if key not in self._made:
             plain = self._interpretation(replace(call, leaves=specs), [])
-            self._made[key] = plain, executor.function(plain)
+            state = None if isinstance(self.temperature, int | float) else self._softness
+            self._made[key] = plain, executor.function(plain, state=state)
         return self._made[key]
 
     def _for_any_batch(self, call: Arguments) -> Callable[..., Any]:
@@ -222,6 +223,10 @@ class Relaxed:
         executor.prepare(interpretation, tuple(map(frontend.spec, call.leaves)))
         return Explanation(self.__name__, tuple(log), self._is_hard)
 
+    def _softness(self) -> Any:
+        """The temperature now: a layer computes it from a weight, in whatever graph it is used."""
+        return self.temperature() if callable(self.temperature) else self.temperature
+
     @property
     def _is_hard(self) -> bool:
         """Whether it is the hard function itself, known without running anything."""
@@ -246,7 +251,7 @@ class Relaxed:
         executor = frontends.executor()
         chooses = any(node.op in CHOICES for node in trace.program.walk())
 
-        def relaxed(*leaves: Any) -> Any:
+        def relaxed(*leaves: Any, state: Any = None) -> Any:
             operands = [*leaves, *trace.captured]
             if self._is_hard:
                 return trace.pack(executor.run_program(trace.program, operands))
@@ -254,8 +259,7 @@ class Relaxed:
                 Real(t, dtype_name(t)) if n in trained and is_float(t) else t
                 for n, t in enumerate(operands)
             ]
-            # a layer computes its temperature from a weight, in whatever graph it is used
-            softness = self.temperature() if callable(self.temperature) else self.temperature
+            softness = self._softness() if state is None else state
             interpreter = Interpreter(
                 executor, softness, self.kernel, self.on_unknown, chooses, log
             )

@@ -94,6 +94,7 @@ VOCABULARY: dict[str, str] = {
     "argmax": "index",
     "argmin": "index",
     "top_k": "index",
+    "sort": "index",
     "in_top_k": "step",
     "searchsorted": "index",
     "bucketize": "index",
@@ -109,6 +110,7 @@ VOCABULARY: dict[str, str] = {
     "bincount": "position",
     "histogram": "position",
     "identity": "elementwise",
+    "wrap_index": "elementwise",
     "stack": "structural",
     "concat": "structural",
     # control and declared gradients

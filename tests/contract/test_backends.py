@@ -61,6 +61,18 @@ def test_sums_order_and_losses_are_the_same_on_another_backend(table: str, backe
     assert _passed(path, name, selected=selected, float64=complete) > 3
 
 
+# Front ends are tested in a process of their framework.
+FRONT_ENDS = {"from_jax": ("test_from_jax.py", 60), "wild-jax": ("wild/test_jax.py", 40)}
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+@pytest.mark.parametrize("selected", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+def test_the_front_end_of_jax(name: str, selected: str) -> None:
+    file, least = FRONT_ENDS[name]
+    path = Path(__file__).parents[1] / file
+    assert _passed(path, "jax", selected=selected, float64=False) >= least
+
+
 def _passed(
     table: Path,
     backend: str,

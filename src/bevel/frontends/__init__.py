@@ -53,10 +53,11 @@ def trace(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Program:
     """Turns a function into a `Program` without running it on values.
 
     Args:
-        fn: A function of tensors: plain TensorFlow, `keras.ops`, AutoGraph code (`if`, `while` and
-            `for` over tensors), or a `tf.function`.
+        fn: A function of tensors, in the framework that Keras runs on or in `keras.ops`. In
+            TensorFlow AutoGraph code too (`if`, `while` and `for` over tensors), or a
+            `tf.function`; in JAX whatever `jax.jit` takes.
         *args: Example arguments: tensors, numpy arrays, `tf.TensorSpec` (with None for unknown
-            dimensions), or nests of them. Other values are taken as fixed.
+            dimensions), `jax.ShapeDtypeStruct`, or nests of them. Other values are taken as fixed.
         **kwargs: Likewise, by name.
 
     Returns:

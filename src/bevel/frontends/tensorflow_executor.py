@@ -285,8 +285,13 @@ def run_program(program: Program, operands: Sequence[Any]) -> list[Any]:
     return [env[i] for i in program.outputs]
 
 
-def function(fn: Callable[..., Any], jit_compile: bool | None = None) -> Callable[..., Any]:
-    """Compiles a Python function of tensors; it is run as it is, without AutoGraph."""
+def function(
+    fn: Callable[..., Any], jit_compile: bool | None = None, state: Callable[[], Any] | None = None
+) -> Callable[..., Any]:
+    """Compiles a Python function of tensors; it is run as it is, without AutoGraph.
+
+    What may change between two calls (`state`) the function reads by itself, from variables.
+    """
     return tf.function(fn, jit_compile=jit_compile, autograph=False)
 
 

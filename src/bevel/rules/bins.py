@@ -14,7 +14,7 @@ from typing import Any
 
 from keras import ops as K
 
-from bevel.rules.context import STAIR, Call, Context, between
+from bevel.rules.context import Call, Context, between
 from bevel.rules.index import places
 from bevel.soft import Index, Real, as_float, value_of
 
@@ -22,7 +22,8 @@ from bevel.soft import Index, Real, as_float, value_of
 def searchsorted(ctx: Context, call: Call, edges: Any, values: Any) -> Any:
     """How many edges of its row a value has passed, as weights over all positions."""
     x, edges = _floats(values, edges)
-    return _index(call, _shares(ctx, x, K.expand_dims(edges, -2)))
+    rows = K.expand_dims(edges, -2) if len(edges.shape) > 1 else edges
+    return _index(call, _shares(ctx, x, rows))
 
 
 def bucketize(ctx: Context, call: Call, values: Any) -> Any:
@@ -45,15 +46,16 @@ def histogram(ctx: Context, call: Call, values: Any, limits: Any, bins: Any) -> 
 def _shares(ctx: Context, x: Any, edges: Any) -> Any:
     """Chances of the bins between and beyond sorted edges, on one more axis."""
     d = K.expand_dims(x, -1) - edges
-    return between(ctx.step(d, _width(ctx, d, edges)))
+    return between(ctx.step(d, _width(ctx, d, edges, x)))
 
 
-def _width(ctx: Context, d: Any, edges: Any) -> Any:
+def _width(ctx: Context, d: Any, edges: Any, x: Any) -> Any:
     if edges.shape[-1] in (0, 1):
         return ctx.spread(d)
     gap = K.mean(K.abs(edges[..., 1:] - edges[..., :-1]))
     usable = K.logical_and(K.isfinite(gap), gap > 0)
-    return K.stop_gradient(K.where(usable, STAIR * gap, ctx.spread(d)))
+    width = K.minimum(gap, ctx.spread(x - ctx.mean(x), Real(x, "float32"), ctx.mean(x)))
+    return K.stop_gradient(K.where(usable, width, ctx.spread(d)))
 
 
 def _floats(values: Any, edges: Any) -> tuple[Any, Any]:

@@ -45,8 +45,41 @@ def _extreme(ctx: Context, call: Call, x: Any, search: Any) -> Any:
     axis = call.param("axis")
     if axis is None:
         return NotImplemented
-    weights = chances(ctx, x.mean, axis, search)
+    if isinstance(x, Prob):
+        weights = _first(x.p if call.op == "argmax" else 1 - x.p, axis)
+    else:
+        weights = chances(ctx, _first_of_equals(call, x, axis), axis, search)
     return Index(weights, places(weights, call.dtype), call.dtype, is_position=True)
+
+
+def _first_of_equals(call: Call, x: Any, axis: int) -> Any:
+    """The values; integers are often equal, and the first one counts: it leads by less than 1."""
+    values = x.mean
+    if "int" not in x.dtype:
+        return values
+    count = K.shape(values)[axis]
+    lead = K.arange(count, dtype=K.dtype(values)) / (2 * K.cast(count, K.dtype(values)))
+    lead = K.reshape(lead, (-1, *(1,) * ((len(values.shape) - 1 - axis) % len(values.shape))))
+    return values - lead if call.op == "argmax" else values + lead
+
+
+def _first(p: Any, axis: int) -> Any:
+    """The chance of each truth along an axis to be the first that holds; the first, if none does.
+
+    The axis is moved to the end.
+    """
+    p = K.moveaxis(p, axis, -1)
+    missed = K.cumprod(1 - p, axis=-1)
+    before = K.concatenate([K.ones_like(p[..., :1]), missed[..., :-1]], axis=-1)
+    found = p * before
+    return K.concatenate([found[..., :1] + missed[..., -1:], found[..., 1:]], axis=-1)
+
+
+def wrapped(ctx: Context, call: Call, index: Any) -> Any:
+    """A position that counts from the end where it is negative: one known by weights never is."""
+    if isinstance(index, Index) and not index.is_position:
+        return NotImplemented
+    return index
 
 
 def chances(ctx: Context, x: Any, axis: int, search: Any) -> Any:
@@ -108,6 +141,8 @@ def take(ctx: Context, call: Call, table: Any, index: Any) -> Any:
     entries = value_of(table)
     size = entries.shape[axis]
     weights, support = positions(ctx, index, size)
+    if size is not None:  # a position beyond the ends has no chance, but may hold a NaN
+        support = K.clip(support, 0, size - 1)
     rank, rest = len(weights.shape) - 1, len(entries.shape) - axis - 1
     if _is_position(index) and axis == 0 and rest and size == weights.shape[-1]:
         mean = K.tensordot(weights, as_float(entries, weights), axes=[[-1], [0]])
@@ -141,7 +176,11 @@ def gather_nd(ctx: Context, call: Call, table: Any, indices: Any) -> Any:
     columns = columns_of(indices)
     if columns is None:
         return NotImplemented
-    place, weights = spread_out(ctx, columns, value_of(table).shape)
+    sizes = call.param("lengths") or value_of(table).shape
+    place, weights = spread_out(ctx, columns, sizes)
+    if None not in tuple(sizes):
+        limits = K.convert_to_tensor([n - 1 for n in sizes][: place.shape[-1]], "int32")
+        place = K.clip(place, 0, limits)
     found = as_float(call.native(value_of(table), place), weights)
     depth = len(weights.shape)
     weights = K.reshape(weights, (*K.shape(weights), *(1,) * (len(found.shape) - depth)))
@@ -210,7 +249,9 @@ def positions(ctx: Context, index: Any, size: int | None = None) -> tuple[Any, A
     atoms = atoms_of(_between(index) if isinstance(index, Real) else index)
     shape = K.shape(index.mean)
     weights = K.stack([K.broadcast_to(w, shape) for w, _ in atoms], axis=-1)
-    places = [K.broadcast_to(K.cast(value_of(v), "int32"), shape) for _, v in atoms]
+    # rounded: the mean of something that is known by weights is nearly an integer, if one
+    nearest = [K.cast(K.round(as_float(value_of(v), weights)), "int32") for _, v in atoms]
+    places = [K.broadcast_to(v, shape) for v in nearest]
     support = K.stack(places, axis=-1)
     return weights, support if size is None else K.clip(support, 0, size - 1)
 

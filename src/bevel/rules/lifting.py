@@ -98,6 +98,9 @@ def _certain(ctx: Context, call: Call, args: Sequence[Any]) -> Any:
     answers = getattr(np, call.op)(*(places if a is index else number.item() for a in args))
     if np.all(answers) != np.any(answers):
         return None
+    shape = index.weights.shape[:-1]
+    if None not in tuple(shape):  # known while a graph is made
+        return np.full(shape, answers[0])
     return K.full(K.shape(index.weights)[:-1], bool(answers[0]), dtype="bool")
 
 

@@ -27,7 +27,8 @@ def identity(ctx: Context, call: Call, x: Any) -> Any:
 
 def binary(ctx: Context, call: Call, x: Any, y: Any) -> Any:
     """and = pq, or = p + q - pq, xor = p + q - 2pq."""
-    if any(isinstance(v, Prob) for v in (x, y)):
+    independent = isinstance(x, Index) and isinstance(y, Index) and x.weights is not y.weights
+    if independent or any(isinstance(v, Prob) for v in (x, y)):
         x, y = (as_prob(v) for v in (x, y))
     soft = [v for v in (x, y) if isinstance(v, Prob)]
     if len(soft) < sum(isinstance(v, Soft) for v in (x, y)):
@@ -67,7 +68,13 @@ def where(ctx: Context, call: Call, condition: Any, x: Any, y: Any) -> Any:
     if not isinstance(condition, Prob):
         return NotImplemented
     if condition.exact is not None:
-        return _chosen(ctx, call, condition.exact(), x, y)
+        truth = condition.exact()
+        found = _chosen(ctx, call, truth, x, y)
+        if found is not NotImplemented:
+            return found
+        first = call.node.operands[0]
+        operands = [truth if n == first else a for n, a in enumerate(call.inputs)]
+        return ctx.apply(call.node, operands)[0]
     return blend(condition.p, x, y, call.dtype)
 
 
@@ -87,6 +94,11 @@ def blend(p: Any, x: Any, y: Any, dtype: str) -> Soft:
 def _chosen(ctx: Context, call: Call, condition: Any, x: Any, y: Any) -> Any:
     """A hard choice between soft values."""
     dtype = call.dtype
+    known = ctx.static(condition)
+    if known is not None and known.size and np.all(known) == np.any(known):
+        taken, shape = (x, y)[not np.any(known)], call.node.outputs[0].shape
+        if isinstance(taken, Soft) and tuple(taken.mean.shape) == shape:
+            return taken
     if dtype == "bool":
         like = next(v.p for v in (x, y) if isinstance(v, Prob))
         return Prob(call.native(condition, *(K.cast(value_of(v), K.dtype(like)) for v in (x, y))))
@@ -101,12 +113,15 @@ def _chosen_position(ctx: Context, condition: Any, x: Any, y: Any) -> Any:
     index, other = (x, y) if isinstance(x, Index) else (y, x)
     if not isinstance(index, Index) or not index.is_position or isinstance(other, Soft):
         return NotImplemented
-    place, count = ctx.static(other), index.weights.shape[-1]
-    if place is None or np.size(place) != 1 or count is None or not 0 <= place.item() < count:
+    places, count = ctx.static(other), index.weights.shape[-1]
+    if places is None or count is None or len(np.unique(places)) != 1:
+        return NotImplemented
+    place = np.ravel(places)[0]
+    if not 0 <= place < count:
         return NotImplemented
     if tuple(condition.shape) != tuple(index.weights.shape[:-1]):
         return NotImplemented
-    there = K.one_hot(int(place.item()), count, dtype=K.dtype(index.weights))
+    there = K.one_hot(int(place), count, dtype=K.dtype(index.weights))
     taken = condition if index is x else K.logical_not(condition)
     weights = K.where(K.expand_dims(taken, -1), index.weights, there)
     return Index(weights, index.support, index.dtype, is_position=True)

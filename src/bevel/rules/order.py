@@ -31,7 +31,7 @@ from bevel import ops
 from bevel.errors import UnknownOperationError
 from bevel.rules.context import Call, Context
 from bevel.rules.index import places, scores
-from bevel.soft import Index, Order, Real, Soft, value_of
+from bevel.soft import Index, Order, Real, Soft, as_float, value_of
 
 _ROUNDS = 10
 
@@ -54,25 +54,80 @@ _BLUR = 10.0
 
 def top_k(ctx: Context, call: Call, x: Any) -> Any:
     """Values as they are, positions as weights over all elements, made when asked for."""
-    if isinstance(x, Index) and len(value_of(x.support).shape) == 1:
-        return _second(ctx, call, x)
-    values = call.native(x)
+    axis = -1 if call.param("axis") is None else call.param("axis")
+    dtype = call.node.outputs[1].dtype
+    if isinstance(x, Index) and _is_order(x):
+        k = (call.node.outputs[0].shape or (None,))[axis]  # may be computed: a tenth of the rows
+        k = K.shape(call.native(x.support))[0] if k is None else k
+        return _second(x, K.argsort(-x.support)[:k], dtype)
     own = x if isinstance(x, Real) else Real(value_of(x), x.dtype)
-    rows = scores(own.tensor, -1)
-    is_whole = values.shape[-1] == own.tensor.shape[-1]
+    values = call.native(x)
+    is_whole = values.shape[axis] == own.tensor.shape[axis]
+    rows = K.moveaxis(scores(own.tensor, axis), axis, -1)
 
     def weights() -> Any:
-        _check_size(call, own.tensor.shape)
-        return _permutation(ctx, rows)[..., : K.shape(values)[-1], :]
+        return _permutation(ctx, call, rows)[..., : K.shape(values)[axis], :]
 
-    order = Order(weights, own, values, (lambda: _ranks(ctx, rows)) if is_whole else None)
-    dtype = call.node.outputs[1].dtype
-    return [Real(values, call.dtype), Index(order, places(rows, dtype), dtype, True)]
+    ranks = (lambda: _ranks(ctx, rows)) if is_whole else None
+    order = Order(weights, own, values, ranks)
+    return [Real(values, call.dtype), _positions(order, rows, axis, dtype)]
+
+
+def sort(ctx: Context, call: Call, x: Any, *others: Any) -> Any:
+    """Several arrays in the rising order of the first one.
+
+    Those that count positions get weights, as in `top_k`; of the others, the expected entry.
+    """
+    axis, counted = call.param("axis"), call.param("positions")
+    dtypes = [v.dtype for v in call.node.outputs]
+    if not isinstance(x, Soft):
+        values = call.run(call.node, [value_of(a) for a in (x, *others)])
+        pairs = zip((x, *others), values, dtypes, strict=True)
+        return [Real(v, d) if isinstance(a, Soft) else v for a, v, d in pairs]
+    if isinstance(x, Index) and counted == ("up",) and _is_order(x):
+        return _second(x, K.argsort(x.support), dtypes[1])
+    own = x if isinstance(x, Real) else Real(value_of(x), x.dtype)
+    values = K.sort(own.tensor, axis=axis)
+    rows = -K.moveaxis(scores(own.tensor, axis), axis, -1)
+    order = Order(lambda: _permutation(ctx, call, rows), own, values, lambda: _ranks(ctx, rows))
+    results: list[Any] = [Real(values, dtypes[0])]
+    for other, counts, dtype in zip(others, counted, dtypes[1:], strict=True):
+        if counts == "up":
+            results.append(_positions(order, rows, axis, dtype))
+        elif counts:
+            results.append(_ranked(K.flip(order.weights, axis=-1), axis, dtype))
+        else:
+            entries = K.moveaxis(as_float(value_of(other), rows), axis, -1)
+            mean = K.sum(order.weights * K.expand_dims(entries, -2), axis=-1)
+            results.append(Real(K.moveaxis(mean, -1, axis), dtype))
+    return results
 
 
 def negative(ctx: Context, call: Call, x: Any) -> Any:
     """A number that remembers what it is the negative of: an ascending sort is one of negatives."""
     return Real(call.native(x), call.dtype, opposite=x) if isinstance(x, Real) else NotImplemented
+
+
+def _positions(order: Order, rows: Any, axis: int, dtype: str) -> Index:
+    """The positions of a sort along an axis; along the last one, with what is known of the sort."""
+    if axis not in (-1, len(rows.shape) - 1):
+        return _ranked(order.weights, axis, dtype)
+    return Index(order, places(rows, dtype), dtype, True)
+
+
+def _ranked(weights: Any, axis: int, dtype: str) -> Index:
+    """Positions by weights (..., rank, element), the ranks along an axis of the result."""
+    weights = K.moveaxis(weights, -2, axis if axis >= 0 else axis - 1)
+    return Index(weights, places(weights, dtype), dtype, True)
+
+
+def _is_order(x: Index) -> bool:
+    """Whether a value is the order of something else already: the positions of a whole sort."""
+    if isinstance(x.support, Soft) or len(x.support.shape) != 1:
+        return False
+    if x.order is not None and x.order.ranks is not None:
+        return True
+    return len(x.weights.shape) > 1 and x.weights.shape[-1] == x.weights.shape[-2]
 
 
 def _check_size(call: Call, shape: Any) -> None:
@@ -91,8 +146,9 @@ def _check_size(call: Call, shape: Any) -> None:
         )
 
 
-def _permutation(ctx: Context, x: Any) -> Any:
+def _permutation(ctx: Context, call: Call, x: Any) -> Any:
     """Weights of each element (last axis) for each rank, the largest first."""
+    _check_size(call, x.shape)
     scale = _REACH * ctx.spread(x - K.mean(x, axis=-1, keepdims=True))
     larger = ctx.step(K.expand_dims(x, -2) - K.expand_dims(x, -1), scale)
     rank = K.sum(larger, axis=-1) - 0.5  # without the element against itself
@@ -117,29 +173,27 @@ def _ranks(ctx: Context, x: Any) -> Any:
     return sum(share * ranks(stretch) for share, stretch in _TAIL) - 1
 
 
-def _second(ctx: Context, call: Call, x: Index) -> Any:
-    """The positions of a sort in their own order: the rank of each place, by what it holds."""
-    ranks = x.order.ranks if x.order is not None else None
-    if x.order is not None and _is_small(x.order.sorted.tensor.shape):
-        ranks = None
-    if isinstance(x.support, Soft):
-        return NotImplemented
-    if ranks is None and x.weights.shape[-1] != x.weights.shape[-2]:
-        return NotImplemented
-    held = call.native(x.support)
-    largest = K.argsort(-x.support)[: K.shape(held)[0]]
-    dtype = call.node.outputs[1].dtype
+def _second(x: Index, order: Any, dtype: str) -> Any:
+    """The positions of a sort in an order of their own: the rank of each place, by what it holds.
+
+    Args:
+        x: The positions.
+        order: Their places, in the order of what each place holds.
+        dtype: Of the result.
+    """
+    held = K.take(x.support, order)
 
     def index() -> Index:
-        weights = K.take(K.swapaxes(x.weights, -1, -2), largest, axis=-2)
+        weights = K.take(K.swapaxes(x.weights, -1, -2), order, axis=-2)
         weights = weights / K.sum(weights, axis=-1, keepdims=True)
         return Index(weights, places(weights, dtype), dtype, True)
 
-    if ranks is None:
-        found = index()
+    ranks = x.order.ranks if x.order is not None else None
+    if x.order is None or ranks is None or _is_small(x.order.sorted.tensor.shape):
+        found: Any = index()
         shape = K.shape(found.weights)[:-1]
     else:
-        found = Real(K.take(ranks(), largest, axis=-1), dtype, index=index)
+        found = Real(K.take(ranks(), order, axis=-1), dtype, index=index)
         shape = K.shape(found.tensor)
     return [K.broadcast_to(held, shape), found]
 

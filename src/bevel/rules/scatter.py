@@ -21,6 +21,9 @@ from bevel.soft import Index, Real, Soft, as_float, value_of
 # Hard positions that are written out as indicators.
 _MOST_ROWS = 256
 
+# What `scatter_add` stands for may subtract, too.
+_ADDING = frozenset({"TensorScatterAdd", "scatter-add"})
+
 # A chance whose complement still has a logarithm with a usable derivative.
 _NEARLY_ONE = 1 - 1e-6
 
@@ -66,6 +69,9 @@ def _crossed(call: Call, indices: Any, updates: Any) -> Any:
 
 def scatter_add(ctx: Context, call: Call, table: Any, indices: Any, updates: Any) -> Any:
     """As `scatter`, on top of what is there."""
+    added = _counted(ctx, call, table, indices, updates)
+    if added is not None:
+        return Real(as_float(value_of(table), added) + added, call.dtype)
     shared = _shared(ctx, call, indices, updates)
     if shared is None:
         return NotImplemented
@@ -73,6 +79,17 @@ def scatter_add(ctx: Context, call: Call, table: Any, indices: Any, updates: Any
     return Real(
         call.native(as_float(value_of(table), weights), place, weights * values), call.dtype
     )
+
+
+def _counted(ctx: Context, call: Call, table: Any, indices: Any, updates: Any) -> Any:
+    """What is added, where that is a cross table or counters of a rounded number; else None."""
+    columns = columns_of(indices)
+    if columns is None or call.node.native not in _ADDING or call.param("is_plain") is False:
+        return None
+    if len(columns) == 1:
+        size = value_of(table).shape[0]
+        return counters(ctx, updates, columns[0], size if isinstance(size, int) else None)
+    return _crossed(call, indices, updates)
 
 
 def scatter_update(ctx: Context, call: Call, table: Any, indices: Any, updates: Any) -> Any:
@@ -129,7 +146,8 @@ def _shared(ctx: Context, call: Call, indices: Any, updates: Any) -> tuple[Any, 
     columns = columns_of(indices)
     if columns is None:
         return None
-    shape = call.node.outputs[0].shape or (None,) * len(columns)
+    sizes = call.param("lengths") or call.node.outputs[0].shape
+    shape = sizes or (None,) * len(columns)
     place, weights = spread_out(ctx, columns, shape)
     values = as_float(value_of(updates), weights)
     rank, depth = rank_of(columns), len(weights.shape)

@@ -15,7 +15,7 @@ from bevel.soft import Index, Mixture, Order, Prob, Real, Rounded, Soft, Stacked
 _MOVED = {"Split": 1}
 
 # Operations that put constants beside the elements.
-_FILLING = frozenset({"Pad", "PadV2"})
+_FILLING = frozenset({"Pad", "PadV2", "pad"})
 
 
 def move(call: Call) -> Any:

@@ -1,0 +1,191 @@
+"""JAX's front end: from a Python function to a `Program`, by way of a jaxpr.
+
+`trace` lets JAX trace the function for shapes, then copies the jaxpr into plain data
+(`bevel.frontends.jax_builder`). The executor of the result is `bevel.frontends.jax_executor`.
+"""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+
+from bevel.errors import BevelTypeError, TraceError
+from bevel.frontends.arguments import Arguments, flatten
+from bevel.frontends.jax_builder import Builder
+from bevel.program import Loc, Program
+from bevel.source import Locator, choose_frame, is_users
+
+ARRAYS = (jax.Array, jax.ShapeDtypeStruct, np.ndarray, np.generic)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A program with what it needs to run again.
+
+    Attributes:
+        program: The function as data.
+        captured: An array for each of the program's captures.
+        arguments: The call it was traced with.
+        pack: Puts a flat list of results into the structure that the function returns.
+        name: The function's name.
+    """
+
+    program: Program
+    captured: tuple[Any, ...]
+    arguments: Arguments
+    pack: Callable[[Sequence[Any]], Any]
+    name: str
+
+
+def is_array(value: Any) -> bool:
+    """Whether a value is an array here (Python numbers are fixed)."""
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind not in "biufcV":
+        return False
+    return isinstance(value, ARRAYS)
+
+
+def arguments(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Arguments:
+    """A call taken apart, its arrays turned into JAX's."""
+    call = flatten(fn, args, kwargs, is_array)
+    return replace(call, leaves=tuple(map(as_array, call.leaves)))
+
+
+def as_array(value: Any) -> Any:
+    """An array, with specifications left as they are.
+
+    Raises:
+        BevelTypeError: An array that JAX has no dtype for.
+    """
+    if isinstance(value, jax.ShapeDtypeStruct):
+        return value
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise BevelTypeError(
+            f"an argument of type {type(value).__name__} and dtype "
+            f"{getattr(value, 'dtype', None)} is no array: {error}. Pass numbers or bools."
+        ) from None
+
+
+def spec(leaf: Any) -> jax.ShapeDtypeStruct:
+    """Shape and dtype of a leaf; JAX knows no open dimensions."""
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+
+
+def kind(spec: jax.ShapeDtypeStruct) -> tuple[Any, ...]:
+    """What all leaves have in common that one trace may serve: dtype and shape."""
+    return spec.dtype, spec.shape
+
+
+def common_spec(a: jax.ShapeDtypeStruct, b: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    """The second one: every shape is traced anew."""
+    return b
+
+
+def trace(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Trace:
+    """Traces `fn` for one call's shapes and dtypes; see `bevel.trace`."""
+    return trace_call(fn, arguments(fn, args, kwargs))
+
+
+def trace_call(fn: Callable[..., Any], call: Arguments) -> Trace:
+    """Traces `fn` for a call that has been taken apart.
+
+    Raises:
+        TraceError: The function needs values while it is traced, or raises.
+    """
+    name = getattr(fn, "__name__", type(fn).__name__)
+    structure: list[Any] = []
+
+    def traced(*leaves: Any) -> Any:
+        positional, named = call.rebuild(leaves)
+        flat, tree = jax.tree.flatten(fn(*positional, **named))
+        structure[:] = [tree]
+        return flat
+
+    try:
+        closed = jax.make_jaxpr(traced)(*map(spec, call.leaves))
+    except Exception as error:
+        raise _trace_error(error, name, call) from error
+    if not closed.jaxpr.outvars:
+        raise TraceError(
+            f"`{name}` returns nothing that is an array; a metric returns a number per call or "
+            "per row. Is a `return` missing?"
+        )
+    try:
+        program = Builder(Locator(__file__)).program(closed, name)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise TraceError(
+            f"`{name}` holds something that Bevel cannot read: {type(error).__name__}: {error}"
+        ) from error
+    (tree,) = structure
+
+    def pack(results: Sequence[Any]) -> Any:
+        return jax.tree.unflatten(tree, list(results))
+
+    return Trace(program.verify(), tuple(closed.consts), call, pack, name)
+
+
+def _trace_error(error: Exception, name: str, call: Arguments) -> TraceError:
+    """Says at the user's line why a function cannot be traced."""
+    if isinstance(error, TraceError):
+        return error
+    loc = _blame(error)
+    reason = str(error).strip().splitlines()
+    first = next((r.strip() for r in reason if r.strip()), "")
+    label = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    meaning = _advice(label)
+    if meaning is None:
+        given = ", ".join(
+            f"{n} {leaf.dtype} {tuple(leaf.shape)}"
+            for n, leaf in zip(call.names, call.leaves, strict=True)
+        )
+        return TraceError(
+            f"`{name}` cannot be traced: it raised an error with {given}",
+            loc=loc,
+            label=label[:300],
+            help="pass arguments of the shapes and dtypes that this line takes.",
+        )
+    return TraceError(
+        f"`{name}` cannot be traced: {meaning}",
+        loc=loc,
+        label=label[:300],
+        help="Keep to array operations (jax.numpy, jax.lax, keras.ops); a black box of numpy or "
+        "Python code can be audited, but not relaxed.",
+    )
+
+
+_ADVICE = (
+    (
+        "^TracerBoolConversionError",
+        "this line asks for the truth of a traced array; use jnp.where or jax.lax.cond.",
+    ),
+    (
+        "^NonConcreteBooleanIndexError",
+        "this line picks rows by a mask, and nobody knows how many; use jnp.where(mask, x, 0).",
+    ),
+    (
+        "^(Tracer(Array|Integer)Conversion|ConcretizationType)Error|no attribute '(numpy|item)'",
+        "this line needs the values as numpy or Python numbers, which are not known while tracing.",
+    ),
+)
+
+
+def _advice(text: str) -> str | None:
+    """What JAX's message means for the user's code, if it is one of those known."""
+    return next((meaning for sign, meaning in _ADVICE if re.search(sign, text)), None)
+
+
+def _blame(error: BaseException) -> Loc | None:
+    """The innermost line of the user's that an error of tracing came through."""
+    stack = [(f.filename, f.lineno or 0, f.name) for f in traceback.extract_tb(error.__traceback__)]
+    frame = choose_frame(stack, __file__)
+    if frame is None or not is_users(frame[0]):
+        return None
+    return Locator("")([frame], "py_call", "numpy")

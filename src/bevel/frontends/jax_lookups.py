@@ -1,0 +1,238 @@
+"""Look-ups, scatters and orders of a jaxpr, with all their dimension numbers, as words.
+
+A gather along one axis is a `take`, whatever lies before and behind that axis: it is written as a
+transposition, a take, and the transposition back. Other gathers and scatters at points are
+`gather_nd`, `scatter_add` and `scatter_update`. What is left stays native.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from bevel.frontends import jax_kernels as kernels
+from bevel.program import Node
+
+Written = list[int] | None
+
+
+def _gather(scope: Any, eqn: Any, inputs: list[int]) -> Written:
+    numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
+    table, index = inputs
+    shape, out = scope.values[table].shape, eqn.outvars[0].aval
+    points = numbers.start_index_map
+    # where the whole of an axis is taken, its coordinate says nothing
+    free = [k for k, d in enumerate(points) if sizes[d] != shape[d] or len(points) == 1]
+    if any(sizes[points[k]] != 1 for k in free):
+        return None
+    if len(free) == 1:
+        return _take(scope, eqn, inputs, free[0])
+    if any(d not in numbers.collapsed_slice_dims for d in points):
+        return None
+    rank = len(scope.values[index].shape) - 1
+    offset = tuple(int(d) for d in numbers.offset_dims)
+    found = [d for d in range(len(out.shape)) if d not in offset]
+    first = [out.shape[d] for d in found]
+    (made,) = scope.add(
+        "gather_nd", [table, index],
+        [scope.value((*first, *(out.shape[d] for d in offset)), str(out.dtype))],
+        kernels.gather(eqn), scope.frames(eqn),
+        params={"lengths": tuple(shape[d] for d in numbers.start_index_map)},
+    )  # fmt: skip
+    order = [
+        rank + offset.index(d) if d in offset else found.index(d) for d in range(len(out.shape))
+    ]
+    return [_arranged(scope, made, order, out.shape)]
+
+
+def _take(scope: Any, eqn: Any, inputs: list[int], which: int) -> Written:
+    """A gather along the axis that one of the coordinates stands for."""
+    numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
+    table, index = inputs
+    shape, places = scope.values[table].shape, scope.values[index].shape[:-1]
+    axis = int(numbers.start_index_map[which])
+    batch = [int(d) for d in numbers.operand_batching_dims]
+    along = [int(d) for d in numbers.start_indices_batching_dims]
+    rest = [d for d in range(len(shape)) if d != axis and d not in batch]
+    if any(sizes[d] != shape[d] for d in rest):
+        return None
+    others = [d for d in range(len(places)) if d not in along]
+    table = _arranged(scope, table, [*batch, axis, *rest])
+    index = _arranged(scope, _coordinate(scope, index, which), [*along, *others])
+    (made,) = scope.add(
+        "take", [table, index],
+        [scope.value([*(places[d] for d in (*along, *others)), *(shape[d] for d in rest)],
+                     str(eqn.outvars[0].aval.dtype))],
+        kernels.take("gather", len(batch), eqn.params["mode"], eqn.params["fill_value"]),
+        scope.frames(eqn), params={"axis": len(batch), "batch_dims": len(batch)},
+    )  # fmt: skip
+    # what stands where: axes of the index by their number, then those of the table
+    here = [("index", d) for d in (*along, *others)] + [("table", d) for d in rest]
+    offset = [int(d) for d in numbers.offset_dims]
+    dropped = {*numbers.collapsed_slice_dims, *batch}
+    kept = iter(d for d in range(len(shape)) if d not in dropped)
+    first = iter(range(len(places)))
+    out = eqn.outvars[0].aval.shape
+    wanted = [
+        ("table", next(kept)) if n in offset else ("index", next(first)) for n in range(len(out))
+    ]
+    order = [here.index(w) for w in wanted if w != ("table", axis)]
+    return [_arranged(scope, made, order, out)]
+
+
+def _dynamic_slice(scope: Any, eqn: Any, inputs: list[int]) -> Written:
+    """One row at a position is a take."""
+    table, *starts = inputs
+    shape, sizes = scope.values[table].shape, eqn.params["slice_sizes"]
+    cut = [d for d, (n, k) in enumerate(zip(shape, sizes, strict=True)) if n != k]
+    if len(cut) != 1 or sizes[cut[0]] != 1:
+        return None
+    rest = [d for d in range(len(shape)) if d != cut[0]]
+    table = _arranged(scope, table, [cut[0], *rest])
+    (made,) = scope.add(
+        "take", [table, starts[cut[0]]],
+        [scope.value([shape[d] for d in rest], str(eqn.outvars[0].aval.dtype))],
+        kernels.take("dynamic_slice", 0, jax.lax.GatherScatterMode.CLIP, None), scope.frames(eqn),
+        params={"axis": 0, "batch_dims": 0},
+    )  # fmt: skip
+    return [_arranged(scope, made, list(range(len(rest))), eqn.outvars[0].aval.shape)]
+
+
+def _scatter(scope: Any, eqn: Any, inputs: list[int]) -> Written:
+    numbers = eqn.params["dimension_numbers"]
+    table, index, updates = inputs
+    depth = len(numbers.scatter_dims_to_operand_dims)
+    points = tuple(numbers.scatter_dims_to_operand_dims)
+    if any(d not in numbers.inserted_window_dims for d in points):
+        return None
+    word = "scatter_add" if eqn.primitive.name == "scatter-add" else "scatter_update"
+    is_plain = points == tuple(range(depth)) and not numbers.operand_batching_dims
+    if word == "scatter_update" and not is_plain:
+        return None
+    shape = scope.values[table].shape
+    window = [int(d) for d in numbers.update_window_dims]
+    first = [d for d in range(len(scope.values[updates].shape)) if d not in window]
+    updates = _arranged(scope, updates, [*first, *window])
+    return scope.add(
+        word, [table, index, updates], [scope.new(eqn.outvars[0].aval)], kernels.scatter(eqn),
+        scope.frames(eqn),
+        params={"lengths": tuple(shape[d] for d in points), "is_plain": is_plain},
+    )  # fmt: skip
+
+
+def _sort(scope: Any, eqn: Any, inputs: list[int]) -> Written:
+    """Several arrays in the order of the first one; which of the others count positions."""
+    if len(inputs) < 2 or eqn.params["num_keys"] != 1:
+        return None
+    axis = int(eqn.params["dimension"])
+    counted = tuple(_counts(scope.makers.get(i), scope, axis) for i in inputs[1:])
+    return scope.add(
+        "sort", inputs, [scope.new(v.aval) for v in eqn.outvars], kernels.primitive(eqn),
+        scope.frames(eqn), params={"axis": axis, "positions": counted},
+    )  # fmt: skip
+
+
+def _counts(maker: Node | None, scope: Any, axis: int) -> str | None:
+    """Whether an array counts positions along an axis, "up" or "down"."""
+    if maker is None:
+        return None
+    if maker.native == "iota":
+        return "up" if dict(maker.params).get("dimension") == axis else None
+    if maker.native == "rev":
+        inner = _counts(scope.makers.get(maker.inputs[0]), scope, axis)
+        return {"up": "down", "down": "up"}.get(inner or "")
+    return None
+
+
+def _iota(scope: Any, eqn: Any, inputs: list[int]) -> Written:
+    return scope.add(
+        "native", inputs, [scope.new(eqn.outvars[0].aval)], kernels.primitive(eqn),
+        nature="constant", params={"dimension": int(eqn.params["dimension"])},
+    )  # fmt: skip
+
+
+def _select(scope: Any, eqn: Any, inputs: list[int]) -> Written:
+    """`where(i < 0, i + n, i)`, which indexing writes: a position counted from the end."""
+    if len(inputs) != 3:
+        return None
+    is_negative, index, moved = (
+        scope.makers.get(inputs[0]),
+        inputs[1],
+        scope.makers.get(inputs[2]),
+    )
+    if is_negative is None or moved is None or is_negative.native != "lt" or moved.op != "add":
+        return None
+    number = _known(scope, moved.inputs[1])
+    same = is_negative.inputs[0] == index and index in (
+        moved.inputs[0],
+        _before(scope, moved.inputs[0]),
+    )
+    if not same or _known(scope, is_negative.inputs[1]) != 0 or number is None:
+        return None
+    value = scope.values[index]
+    if "int" not in value.dtype:
+        return None
+    return scope.add(
+        "wrap_index", [index], [scope.value(value.shape, value.dtype)],
+        kernels.wrap_index(number), scope.frames(eqn),
+    )  # fmt: skip
+
+
+def _before(scope: Any, i: int) -> int | None:
+    """The operand of a cast that changes nothing."""
+    maker = scope.makers.get(i)
+    return maker.inputs[0] if maker is not None and maker.op == "identity" else None
+
+
+def _known(scope: Any, i: int) -> Any:
+    maker = scope.makers.get(i)
+    if maker is None or maker.op != "constant":
+        return None
+    array = maker.param("value").array
+    return array.item() if array.ndim == 0 else None
+
+
+def _coordinate(scope: Any, index: int, which: int) -> int:
+    """One coordinate of positions, without the axis that joins them."""
+    maker, shape = scope.makers.get(index), scope.values[index].shape
+    if shape[-1] > 1:
+        if maker is not None and maker.op == "concat":
+            parts = [i for i in maker.inputs if scope.values[i].shape[-1] == 1]
+            if len(parts) == shape[-1]:
+                return _coordinate(scope, parts[which], 0)
+        column = scope.value((*shape[:-1], 1), scope.values[index].dtype)
+        kernel = kernels.function("slice", lambda x: x[..., which : which + 1], "column", which)
+        (index,) = scope.add("native", [index], [column], kernel)
+        return _arranged(scope, index, list(range(len(shape))), shape[:-1])
+    if maker is not None and maker.native in ("broadcast_in_dim", "reshape"):
+        (before,) = maker.inputs
+        if scope.values[before].shape == shape[:-1]:
+            return before
+    return _arranged(scope, index, list(range(len(shape))), shape[:-1])
+
+
+def _arranged(scope: Any, i: int, order: list[int], shape: Any = None) -> int:
+    """A value with its axes in another order, and then in another shape."""
+    value = scope.values[i]
+    before = value.shape
+    if order != list(range(len(order))):
+        before = tuple(before[d] for d in order)
+        made = scope.value(before, value.dtype)
+        (i,) = scope.add("native", [i], [made], kernels.transpose(tuple(order)))
+    if shape is not None and tuple(shape) != tuple(before):
+        made = scope.value(shape, value.dtype)
+        (i,) = scope.add("native", [i], [made], kernels.reshape(tuple(map(int, shape))))
+    return i
+
+
+LOOK_UPS: dict[str, Callable[[Any, Any, list[int]], Written]] = {
+    "gather": _gather,
+    "dynamic_slice": _dynamic_slice,
+    "scatter": _scatter,
+    "scatter-add": _scatter,
+    "sort": _sort,
+    "iota": _iota,
+    "select_n": _select,
+}
