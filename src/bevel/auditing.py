@@ -86,7 +86,7 @@ def audit(fn: Callable[..., Any], *args: Any, wrt: Any = None, seed: int = 0, **
     trained = select(call, wrt)
     _check(call, trained)
     try:
-        trace = frontend.trace_call(fn, call)
+        trace = frontends.trace_for(fn, call, trained)
     except TraceError as error:
         return _BlackBox(fn, call, trained, seed, executor, error).report()
     check_broadcasts(trace.program, call.names)
@@ -283,9 +283,8 @@ class _Audit(_Run):
     def record(self, prediction: Sequence[np.ndarray]) -> Recording:
         """Writes down a run at a prediction."""
         operands = [self.executor.tensor(leaf) for leaf in self.leaves(prediction)]
-        return record(
-            self.trace.program, [*operands, *self.trace.captured], self.trained, self.executor
-        )
+        trace = frontends.trace_at(self.trace, operands)
+        return record(trace.program, [*operands, *trace.captured], self.trained, self.executor)
 
     # The four ways an audit can end, after the trivial ones.
 

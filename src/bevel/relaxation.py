@@ -156,10 +156,14 @@ class Relaxed:
         """The interpretation for these shapes, as it is and compiled; made once."""
         executor = frontends.executor()
         key = (call.key, specs, executor.in_xla())
-        if key not in self._made:
-            plain = self._interpretation(replace(call, leaves=specs), [])
-            self._made[key] = plain, executor.function(plain)
-        return self._made[key]
+        if key in self._made:
+            return self._made[key]
+        given = call if frontends.needs_values() else replace(call, leaves=specs)
+        plain, is_fixed = self._interpretation(given, [])
+        made = plain, executor.function(plain)
+        if is_fixed:
+            self._made[key] = made
+        return made
 
     def _for_any_batch(self, call: Arguments) -> Callable[..., Any]:
         """The compiled interpretation; lengths that were seen to vary are left open, if possible,
@@ -217,8 +221,9 @@ class Relaxed:
         call = frontend.arguments(self._pure, args, kwargs)
         log: list[Any] = []
         executor = frontends.executor()
-        interpretation = executor.function(self._interpretation(call, log))
-        executor.prepare(interpretation, tuple(map(frontend.spec, call.leaves)))
+        interpretation = executor.function(self._interpretation(call, log)[0])
+        specs = tuple(map(frontend.spec, call.leaves))
+        executor.prepare(interpretation, call.leaves if frontends.needs_values() else specs)
         return Explanation(self.__name__, tuple(log), self._is_hard)
 
     @property
@@ -226,8 +231,12 @@ class Relaxed:
         """Whether it is the hard function itself, known without running anything."""
         return isinstance(self.temperature, int | float) and self.temperature == 0
 
-    def _interpretation(self, call: Arguments, log: list[Any]) -> Callable[..., Any]:
-        """A function of the leaves that runs the traced program by the rules."""
+    def _interpretation(
+        self, call: Arguments, log: list[Any]
+    ) -> tuple[Callable[..., Any], bool]:
+        """A function of the leaves that runs the traced program by the rules, and whether it serves
+        other values than those of the call.
+        """
         from bevel.interpreter import Interpreter
         from bevel.rules.singular import CHOICES
         from bevel.soft import Real, value_of
@@ -240,7 +249,7 @@ class Relaxed:
                     "only reach floats. Pass float32 predictions, or name another argument with "
                     "`wrt`."
                 )
-        trace = frontends.frontend().trace_call(self._pure, call)
+        trace = frontends.trace_for(self._pure, call, trained)
         check_broadcasts(trace.program, call.names)
         executor = frontends.executor()
         chooses = any(node.op in CHOICES for node in trace.program.walk())
@@ -267,7 +276,7 @@ class Relaxed:
                 values = [_straight_through(h, v) for h, v in zip(exact, values, strict=True)]
             return trace.pack(values)
 
-        return relaxed
+        return relaxed, not frontends.depends_on_values(trace)
 
 
 @dataclass(frozen=True)

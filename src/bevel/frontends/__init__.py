@@ -6,7 +6,7 @@ runs what was traced.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -36,6 +36,32 @@ def frontend() -> Any:
 def executor() -> Any:
     """What runs the nodes of the active framework's programs."""
     return _module(1)
+
+
+def needs_values() -> bool:
+    """Whether functions are traced by running them, so that shapes alone are not enough."""
+    return getattr(frontend(), "NEEDS_VALUES", False)
+
+
+def trace_for(fn: Callable[..., Any], call: Any, trained: Sequence[int]) -> Any:
+    """Traces a function for a call in which some leaves are trained.
+
+    A front end that runs the function must be told for whose sake it is to look at both sides of a
+    branch; the others see both sides anyway.
+    """
+    if needs_values():
+        return frontend().trace_call(fn, call, trained)
+    return frontend().trace_call(fn, call)
+
+
+def depends_on_values(trace: Any) -> bool:
+    """Whether a trace serves only the values that it was made with."""
+    return getattr(trace, "depends_on_values", False)
+
+
+def trace_at(trace: Any, leaves: Sequence[Any]) -> Any:
+    """The trace that serves other values of the leaves."""
+    return trace.at(leaves) if depends_on_values(trace) else trace
 
 
 def _module(which: int) -> Any:

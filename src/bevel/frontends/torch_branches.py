@@ -1,0 +1,159 @@
+"""The other side of each branch that Python took, beside the side that was taken.
+
+Python asks for a truth and goes one way; a run with that truth forced gives the other way. With b_i
+the truth of the i-th branch, y the result, and y_i that of the run with b_i the other way round, the
+program ends in
+
+    y + sum over i of (cond(b_i, y or y_i) - y),
+
+which is y itself as long as nothing is soft. Relaxed, each term is the chance that the branch turns
+times what would change: exact where the branches add up, as in a profit summed by an `if` in a loop,
+and to first order where they act on each other. A side that raises, as behind a check of arguments,
+or that does the same is no side at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from bevel.errors import TraceError
+from bevel.frontends.torch_recorder import Branch
+from bevel.program import Node, Program, Value
+from bevel.vocabulary import VOCABULARY
+
+# Each of them costs a run.
+MOST_BRANCHES = 64
+
+
+def with_other_sides(run: Any, name: str, trained: Sequence[int]) -> tuple[Program, tuple[Any, ...]]:
+    """The program of a run, and what it captures.
+
+    Args:
+        run: The run.
+        name: The function's name.
+        trained: Leaves for whose sake the other sides are wanted; without any, a branch only says
+            that the result depends on its condition.
+    """
+    from bevel.frontends.from_torch import program_of
+
+    end = _End(run)
+    results = [v.id for v in run.results]
+    bits = sum(1 << n for n in trained)
+    recorder = run.recorder
+    for n, branch in enumerate(recorder.branches):
+        relevant = recorder.depends[branch.value] & (bits or -1)
+        if not relevant or n >= MOST_BRANCHES:
+            continue
+        other = _other_side(run, n, branch) if trained else None
+        if trained and other is None:
+            continue
+        chosen = end.branch(branch, [v.id for v in run.results], other)
+        results = [end.corrected(r, c, v.id)
+                   for r, c, v in zip(results, chosen, run.results, strict=True)]  # fmt: skip
+    program = program_of(name, run, [*recorder.nodes, *end.nodes], results)
+    captures = (*program.captures, *(v for v, _ in end.captures))
+    program = replace(program, captures=captures)
+    return program, (*recorder.captured, *(t for _, t in end.captures))
+
+
+def _other_side(run: Any, n: int, branch: Branch) -> Any:
+    """The run with a truth turned round; None where it raises, or differs in nothing."""
+    try:
+        other = run.again({n: not branch.truth})
+    except TraceError:
+        return None
+    mine, its = run.recorder, other.recorder
+    if its.nodes[: branch.nodes] != mine.nodes[: branch.nodes]:
+        return None  # the function is not the same from run to run
+    if len(other.results) != len(run.results):
+        return None
+    same = its.nodes == mine.nodes and len(its.captured) == len(mine.captured)
+    if same and [v.id for v in other.results] == [v.id for v in run.results]:
+        return None
+    shapes = [(v.shape, v.dtype) for v in run.results]
+    return other if [(v.shape, v.dtype) for v in other.results] == shapes else None
+
+
+class _End:
+    """What is added at the end of a program for its branches."""
+
+    def __init__(self, run: Any) -> None:
+        self._recorder = run.recorder
+        self._next = len(run.recorder.values)
+        self.nodes: list[Node] = []
+        self.captures: list[tuple[Value, Any]] = []
+
+    def _value(self, like: Value) -> Value:
+        self._next += 1
+        return replace(like, id=self._next - 1)
+
+    def branch(self, branch: Branch, results: Sequence[int], other: Any) -> list[Value]:
+        """A `cond` that gives the results of this run or of the other one."""
+        values = self._recorder.values
+        taken_heads = [self._value(values[r]) for r in results]
+        operands = list(results)
+        heads = list(taken_heads)
+        if other is None:
+            turned = [h.id for h in taken_heads]
+            nodes: tuple[Node, ...] = ()
+        else:
+            nodes = tuple(other.recorder.nodes[branch.nodes :])
+            turned = [v.id for v in other.results]
+            made = {v.id for node in nodes for v in node.outputs}
+            wanted = dict.fromkeys([*(i for node in nodes for i in node.inputs), *turned])
+            for i in wanted:
+                if i not in made:
+                    heads.append(other.recorder.values[i])
+                    operands.append(self._outer(i, branch, other))
+        inputs = tuple(heads)
+        taken = Program("taken", inputs, (), (), tuple(h.id for h in taken_heads))
+        turn = Program("other side", inputs, (), nodes, tuple(turned))
+        outputs = [self._value(values[r]) for r in results]
+        self.nodes.append(
+            Node(
+                op="cond",
+                native="py:if",
+                inputs=(branch.value, *operands),
+                outputs=tuple(outputs),
+                nature="control",
+                params=(("taken", branch.truth),),
+                programs=(taken, turn) if branch.truth else (turn, taken),
+                loc=branch.loc,
+            )
+        )
+        return outputs
+
+    def _outer(self, i: int, branch: Branch, other: Any) -> int:
+        """The value of the whole program that a value of the other run is."""
+        if i < branch.ids:
+            return i
+        tensor = other.recorder.captured[other.recorder.captures.index(i)]
+        for own, mine in zip(self._recorder.captures, self._recorder.captured, strict=True):
+            if mine is tensor:
+                return own
+        for value, mine in self.captures:
+            if mine is tensor:
+                return value.id
+        value = self._value(other.recorder.values[i])
+        self.captures.append((value, tensor))
+        return value.id
+
+    def corrected(self, so_far: int, chosen: Value, plain: int) -> int:
+        """The result so far, changed by what a branch changes."""
+        if so_far == plain:
+            return chosen.id
+        change, total = self._value(chosen), self._value(chosen)
+        self.nodes += [
+            _arithmetic("subtract", "sub", (chosen.id, plain), change),
+            _arithmetic("add", "add", (so_far, change.id), total),
+        ]
+        return total.id
+
+
+def _arithmetic(op: str, name: str, inputs: tuple[int, ...], output: Value) -> Node:
+    from bevel.frontends.torch_templates import Slot
+
+    attrs = (("target", f"aten.{name}.Tensor"), ("args", (Slot(0), Slot(1))), ("kwargs", ()))
+    return Node(op, f"aten::{name}", inputs, (output,), (0, 1), VOCABULARY[op], (), attrs)

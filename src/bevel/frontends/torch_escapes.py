@@ -1,0 +1,302 @@
+"""Where a function leaves PyTorch for Python, and comes back: followed as far as it can be.
+
+`.item()` and `.tolist()` give tensors of one number instead of Python's numbers, so what is computed
+from them is recorded too. The truth of an `if` is noted as a branch. `float(x)`, `.numpy()` and the
+like hand over true values, of which the recorder keeps note. A declared gradient
+(`torch.autograd.Function`) is one operation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch.overrides import TorchFunctionMode
+
+from bevel.frontends.torch_recorder import Recorder
+from bevel.frontends.torch_templates import Var
+
+
+class Number(torch.Tensor):
+    """A tensor of one number where the user's code expects a number of Python's."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    def __hash__(self) -> int:
+        return hash(self._plain())
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return torch.round(self, decimals=digits or 0)
+
+    def __repr__(self, **_: Any) -> str:
+        return repr(self._plain())
+
+    __str__ = __repr__
+
+    def __format__(self, how: str) -> str:
+        return format(self._plain(), how)
+
+    def is_integer(self) -> bool:
+        """As of a float."""
+        return bool(self == torch.round(self))
+
+    def _plain(self) -> Any:
+        return torch.Tensor.item(self)
+
+
+class Escapes(TorchFunctionMode):
+    """Follows values into Python and back for a recorder."""
+
+    def __init__(self, recorder: Recorder, follows: bool) -> None:
+        super().__init__()
+        self._recorder = recorder
+        self._follows = follows
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        handler = None if self._recorder.paused else _HANDLERS.get(func)
+        if handler is None:
+            return func(*args, **kwargs)
+        return handler(self, func, args, kwargs)
+
+    # Truths.
+
+    def truth(self, func: Any, args: Any, kwargs: Any) -> bool:
+        """`if x:`."""
+        with self._recorder.pause():
+            truth = bool(func(*args, **kwargs))
+        return self._recorder.ask(self._recorder.read(args[0]), truth)
+
+    def same(self, func: Any, args: Any, kwargs: Any) -> bool:
+        """`torch.equal` and `torch.allclose`."""
+        a, b = args[:2]
+        if a.shape != b.shape and func is torch.equal:
+            return False
+        rest = {"rtol": 1e-5, "atol": 1e-8, "equal_nan": False}
+        rest = {**rest, **dict(zip(rest, args[2:], strict=False)), **kwargs}
+        close = torch.isclose(a, b, **rest) if func is torch.allclose else torch.eq(a, b)
+        return bool(torch.all(close))
+
+    # Numbers.
+
+    def item(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """`.item()`: a tensor of one number, if it is not one that is known once for all."""
+        tensor = args[0]
+        var = self._recorder.read(tensor)
+        if not self._follows or tensor.numel() != 1 or not self._recorder.depends_on(var):
+            return self.plain(func, args, kwargs)
+        return self._handed(tensor, "Tensor.item")
+
+    def tolist(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """`.tolist()`: nested lists of such tensors."""
+        tensor = args[0]
+        var = self._recorder.read(tensor)
+        if not self._follows or not self._recorder.depends_on(var):
+            return self.plain(func, args, kwargs)
+        return self._handed(tensor, "Tensor.tolist")
+
+    def _handed(self, tensor: torch.Tensor, name: str) -> Any:
+        recorder = self._recorder
+        wide = tensor.dtype
+        if wide != torch.bool:
+            wide = torch.float64 if wide.is_floating_point else torch.int64
+        with recorder.pause():
+            result = tensor.detach().clone()
+        var = recorder.read(tensor)
+        loc = recorder.place("py_call", name.rpartition(".")[2])
+        (kept,) = recorder.emit(
+            "py_call", "aten.clone.default", [var], {}, native=f"py:{name}",
+            params={"followed": True}, loc=loc, results=[result],
+        )  # fmt: skip
+        recorder.bind(result, kept)
+        return self._nested(result.to(wide))
+
+    def _nested(self, numbers: torch.Tensor) -> Any:
+        if numbers.ndim:
+            return [self._nested(n) for n in numbers.unbind(0)]
+        var = self._recorder.read(numbers)
+        with self._recorder.pause():
+            number = numbers.as_subclass(Number)
+        self._recorder.bind(number, var)
+        return number
+
+    def plain(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """True values of Python's or numpy's: from here on they cannot be followed."""
+        recorder = self._recorder
+        recorder.leak(recorder.read(args[0]), f"Tensor.{_SHOWN.get(func, func.__name__)}")
+        with recorder.pause():
+            found = func(*args, **kwargs)
+        return _altered(found) if recorder.alter else found
+
+    # Back again.
+
+    def tensor(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """`torch.tensor` and `torch.as_tensor` of such numbers."""
+        data = args[0] if args else kwargs.get("data")
+        if isinstance(data, torch.Tensor) and not isinstance(data, Number):
+            return func(*args, **kwargs)
+        if not _holds_tensor(data):
+            with self._recorder.pause():
+                made = func(*args, **kwargs)
+            var = self._recorder.returned(made) or self._recorder.constant(made.detach().clone())
+            self._recorder.bind(made, var)
+            return made
+        dtype = kwargs.get("dtype", args[1] if len(args) > 1 else None)
+        joined = _joined(data)
+        if dtype is None and joined.dtype == torch.float64:
+            dtype = torch.get_default_dtype()
+        return joined.to(dtype or joined.dtype).clone()
+
+    # Operations that say more as a whole.
+
+    def one_hot(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """`one_hot`, with as many classes as there are in this run."""
+        recorder = self._recorder
+        index = args[0]
+        with recorder.pause():
+            found = func(*args, **kwargs)
+        if kwargs.get("num_classes", args[1] if len(args) > 1 else -1) < 0:
+            recorder.fixed = False
+        var, device = recorder.read(index), index.device
+        on, off = (recorder.constant(v, torch.int64, device) for v in (1, 0))
+        (code,) = recorder.emit(
+            "one_hot", "bevel.one_hot", [var, on, off, found.shape[-1]], {},
+            native="aten::one_hot", params={"num_classes": found.shape[-1], "axis": -1},
+            loc=recorder.place("one_hot", "one_hot"), results=[found],
+        )  # fmt: skip
+        recorder.bind(found, code)
+        return found
+
+    def is_finite(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """`isfinite` and `isinf`, which PyTorch takes apart."""
+        recorder, tensor = self._recorder, args[0]
+        with recorder.pause():
+            found = func(*args, **kwargs)
+        name = func.__name__
+        (made,) = recorder.emit(
+            name, f"aten.{name}.default", [recorder.read(tensor)], {},
+            loc=recorder.place(name, name), results=[found],
+        )  # fmt: skip
+        recorder.bind(found, made)
+        return found
+
+    def declared(self, cls: Any, args: Any, apply: Callable[..., Any]) -> Any:
+        """`Function.apply`: one operation with the gradient that its author declares."""
+        recorder = self._recorder
+        given = [
+            recorder.read(a) if isinstance(a, torch.Tensor) else a for a in args
+        ]
+        with recorder.pause():
+            found = apply(*args)
+        results = [r for r in (found if isinstance(found, tuple) else (found,)) if _is_tensor(r)]
+        tensors = [a for a in given if isinstance(a, Var)]
+        if not results or not any(recorder.depends_on(v) for v in tensors):
+            return found
+        loc = recorder.place("custom_gradient", cls.__name__)
+        made = recorder.emit(
+            "custom_gradient", "bevel.apply", given, {}, native=cls.__name__,
+            params={"gradients": tuple(v.tensor.is_floating_point() for v in tensors)},
+            loc=loc, results=results, attrs=(("function", cls),),
+        )  # fmt: skip
+        for tensor, var in zip(results, made, strict=True):
+            recorder.bind(tensor, var)
+        return found
+
+
+_HANDLERS: dict[Any, Callable[..., Any]] = {
+    torch.Tensor.__bool__: Escapes.truth,
+    torch.is_nonzero: Escapes.truth,
+    torch.Tensor.is_nonzero: Escapes.truth,
+    torch.equal: Escapes.same,
+    torch.Tensor.equal: Escapes.same,
+    torch.allclose: Escapes.same,
+    torch.Tensor.allclose: Escapes.same,
+    torch.Tensor.item: Escapes.item,
+    torch.Tensor.tolist: Escapes.tolist,
+    torch.Tensor.__float__: Escapes.plain,
+    torch.Tensor.__int__: Escapes.plain,
+    torch.Tensor.__index__: Escapes.plain,
+    torch.Tensor.__complex__: Escapes.plain,
+    torch.Tensor.numpy: Escapes.plain,
+    torch.Tensor.__array__: Escapes.plain,
+    torch.tensor: Escapes.tensor,
+    torch.as_tensor: Escapes.tensor,
+    torch.asarray: Escapes.tensor,
+    torch.nn.functional.one_hot: Escapes.one_hot,
+    torch.isfinite: Escapes.is_finite,
+    torch.Tensor.isfinite: Escapes.is_finite,
+    torch.isinf: Escapes.is_finite,
+    torch.Tensor.isinf: Escapes.is_finite,
+}
+
+# How Python's own names of methods are shown.
+_SHOWN = {
+    torch.Tensor.__float__: "float",
+    torch.Tensor.__int__: "int",
+    torch.Tensor.__index__: "index",
+    torch.Tensor.__array__: "numpy",
+}
+
+
+@contextmanager
+def following(escapes: Escapes) -> Iterator[None]:
+    """A context in which declared gradients are seen too: their `apply` goes around all modes."""
+    function: Any = torch.autograd.Function
+    original = function.__dict__["apply"]
+
+    def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        own = original.__get__(None, cls)
+        if escapes._recorder.paused or kwargs:
+            return own(*args, **kwargs)
+        return escapes.declared(cls, args, own)
+
+    function.apply = classmethod(apply)
+    try:
+        with escapes:
+            yield
+    finally:
+        function.apply = original
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, torch.Tensor)
+
+
+def _holds_tensor(data: Any) -> bool:
+    if isinstance(data, list | tuple):
+        return any(map(_holds_tensor, data))
+    return _is_tensor(data)
+
+
+def _joined(data: Any) -> torch.Tensor:
+    """Nested lists of tensors and numbers as one tensor."""
+    if isinstance(data, torch.Tensor):
+        return data.detach() if not isinstance(data, Number) else data
+    if isinstance(data, list | tuple):
+        parts = [_joined(d) for d in data]
+        wide = parts[0].dtype
+        for part in parts[1:]:
+            wide = torch.promote_types(wide, part.dtype)
+        return torch.stack([p.to(wide) for p in parts])
+    return torch.tensor(data)
+
+
+def _altered(value: Any) -> Any:
+    """Other values of the same kind: what changes with them was made of them."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, float):
+        return value * 1.25 + 0.0625 if math.isfinite(value) else value
+    if isinstance(value, list):
+        return [_altered(v) for v in value]
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind == "f":
+            return value * np.linspace(0.5, 1.25, value.size).reshape(value.shape).astype(value.dtype)
+        return ~value if value.dtype == bool else value[::-1].copy() if value.ndim else value + 1
+    return value
