@@ -9,7 +9,7 @@ program ends in
 which is y itself as long as nothing is soft. Relaxed, each term is the chance that the branch turns
 times what would change: exact where the branches add up, as in a profit summed by an `if` in a loop,
 and to first order where they act on each other. A side that raises, as behind a check of arguments,
-or that does the same is no side at all.
+or that gives the same is no side at all.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from bevel.errors import TraceError
 from bevel.frontends.torch_recorder import Branch
 from bevel.program import Node, Program, Value
 from bevel.vocabulary import VOCABULARY
 
-# Each of them costs a run.
+# Each of them costs a run; how many nodes all runs together may have.
 MOST_BRANCHES = 64
+_MOST_NODES = 20_000
 
 
 def with_other_sides(run: Any, name: str, trained: Sequence[int]) -> tuple[Program, tuple[Any, ...]]:
@@ -42,9 +45,10 @@ def with_other_sides(run: Any, name: str, trained: Sequence[int]) -> tuple[Progr
     results = [v.id for v in run.results]
     bits = sum(1 << n for n in trained)
     recorder = run.recorder
+    most = min(MOST_BRANCHES, _MOST_NODES // max(1, len(recorder.nodes)))
     for n, branch in enumerate(recorder.branches):
         relevant = recorder.depends[branch.value] & (bits or -1)
-        if not relevant or n >= MOST_BRANCHES:
+        if not relevant or n >= most:
             continue
         other = _other_side(run, n, branch) if trained else None
         if trained and other is None:
@@ -69,11 +73,10 @@ def _other_side(run: Any, n: int, branch: Branch) -> Any:
         return None  # the function is not the same from run to run
     if len(other.results) != len(run.results):
         return None
-    same = its.nodes == mine.nodes and len(its.captured) == len(mine.captured)
-    if same and [v.id for v in other.results] == [v.id for v in run.results]:
+    pairs = list(zip(run.results, other.results, strict=True))
+    if any((a.shape, a.dtype) != (b.shape, b.dtype) for a, b in pairs):
         return None
-    shapes = [(v.shape, v.dtype) for v in run.results]
-    return other if [(v.shape, v.dtype) for v in other.results] == shapes else None
+    return None if all(torch.equal(a.tensor, b.tensor) for a, b in pairs) else other
 
 
 class _End:
@@ -109,7 +112,7 @@ class _End:
                     operands.append(self._outer(i, branch, other))
         inputs = tuple(heads)
         taken = Program("taken", inputs, (), (), tuple(h.id for h in taken_heads))
-        turn = Program("other side", inputs, (), nodes, tuple(turned))
+        turn = Program("other side" if other else "other side, not traced", inputs, (), nodes, tuple(turned))
         outputs = [self._value(values[r]) for r in results]
         self.nodes.append(
             Node(

@@ -59,9 +59,19 @@ class Escapes(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         handler = None if self._recorder.paused else _HANDLERS.get(func)
-        if handler is None:
-            return func(*args, **kwargs)
-        return handler(self, func, args, kwargs)
+        if handler is not None:
+            return handler(self, func, args, kwargs)
+        found = func(*args, **kwargs)
+        if self._recorder.paused or not _is_arithmetic(found, args):
+            return found
+        return self._as_number(found)
+
+    def _as_number(self, tensor: torch.Tensor) -> Number:
+        var = self._recorder.read(tensor)
+        with self._recorder.pause():
+            number = tensor.as_subclass(Number)
+        self._recorder.bind(number, var)
+        return number
 
     # Truths.
 
@@ -118,11 +128,7 @@ class Escapes(TorchFunctionMode):
     def _nested(self, numbers: torch.Tensor) -> Any:
         if numbers.ndim:
             return [self._nested(n) for n in numbers.unbind(0)]
-        var = self._recorder.read(numbers)
-        with self._recorder.pause():
-            number = numbers.as_subclass(Number)
-        self._recorder.bind(number, var)
-        return number
+        return self._as_number(numbers)
 
     def plain(self, func: Any, args: Any, kwargs: Any) -> Any:
         """True values of Python's or numpy's: from here on they cannot be followed."""
@@ -264,6 +270,14 @@ def following(escapes: Escapes) -> Iterator[None]:
 
 def _is_tensor(value: Any) -> bool:
     return isinstance(value, torch.Tensor)
+
+
+def _is_arithmetic(found: Any, args: Any) -> bool:
+    """Whether a result was computed from such numbers and Python's own alone."""
+    if not isinstance(found, torch.Tensor) or found.ndim or isinstance(found, Number):
+        return False
+    tensors = [a for a in args if isinstance(a, torch.Tensor)]
+    return bool(tensors) and all(isinstance(a, Number) for a in tensors)
 
 
 def _holds_tensor(data: Any) -> bool:
