@@ -38,7 +38,7 @@ def descend(
 
     def value() -> float:
         with torch.no_grad():
-            return float(hard(y.clone(), LINKS[link](z)))
+            return float(hard(y.clone(), LINKS[link](z)).detach())
 
     start, ends = value(), []
     for n in range(steps):

@@ -126,6 +126,7 @@ class Relaxed:
         self.on_unknown = on_unknown
         self._made: dict[Any, tuple[Callable[..., Any], Callable[..., Any]]] = {}
         self._seen: dict[Any, tuple[Any, ...] | None] = {}
+        self._earlier: list[Any] = []
         functools.update_wrapper(self, fn, updated=())
         if not hasattr(self, "__name__"):
             self.__name__ = type(fn).__name__
@@ -249,7 +250,7 @@ class Relaxed:
                     "only reach floats. Pass float32 predictions, or name another argument with "
                     "`wrt`."
                 )
-        trace = frontends.trace_for(self._pure, call, trained)
+        trace = frontends.trace_for(self._pure, call, trained, self._earlier)
         check_broadcasts(trace.program, call.names)
         executor = frontends.executor()
         chooses = any(node.op in CHOICES for node in trace.program.walk())

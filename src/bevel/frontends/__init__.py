@@ -43,14 +43,16 @@ def needs_values() -> bool:
     return getattr(frontend(), "NEEDS_VALUES", False)
 
 
-def trace_for(fn: Callable[..., Any], call: Any, trained: Sequence[int]) -> Any:
+def trace_for(
+    fn: Callable[..., Any], call: Any, trained: Sequence[int], earlier: list[Any] | None = None
+) -> Any:
     """Traces a function for a call in which some leaves are trained.
 
     A front end that runs the function must be told for whose sake it is to look at both sides of a
-    branch; the others see both sides anyway.
+    branch; the others see both sides anyway. `earlier` is where it keeps what it may use again.
     """
     if needs_values():
-        return frontend().trace_call(fn, call, trained)
+        return frontend().trace_call(fn, call, trained, earlier)
     return frontend().trace_call(fn, call)
 
 

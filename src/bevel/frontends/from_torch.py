@@ -30,6 +30,9 @@ from bevel.source import Locator, choose_frame, is_users
 
 ARRAYS = (torch.Tensor, np.ndarray, np.generic)
 
+# How many ways through a function are remembered.
+_MOST_EARLIER = 8
+
 # A program is made from a run, so tracing needs values and not only shapes.
 NEEDS_VALUES = True
 
@@ -120,7 +123,12 @@ def trace(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -
     return trace_call(fn, arguments(fn, args, kwargs))
 
 
-def trace_call(fn: Callable[..., Any], call: Arguments, trained: Sequence[int] = ()) -> Trace:
+def trace_call(
+    fn: Callable[..., Any],
+    call: Arguments,
+    trained: Sequence[int] = (),
+    earlier: list[tuple[Run, Trace]] | None = None,
+) -> Trace:
     """Traces `fn` for a call that has been taken apart.
 
     Args:
@@ -128,6 +136,8 @@ def trace_call(fn: Callable[..., Any], call: Arguments, trained: Sequence[int] =
         call: The call, with tensors that have values.
         trained: Leaves that a gradient must reach: where Python branches on what depends on them,
             the other side is traced too.
+        earlier: Traces of the same function; one that took the same way is used again, so that the
+            other sides are not run anew in each step of a training. A new one is added.
 
     Raises:
         TraceError: The function raises.
@@ -136,13 +146,29 @@ def trace_call(fn: Callable[..., Any], call: Arguments, trained: Sequence[int] =
 
     name = getattr(fn, "__name__", type(fn).__name__)
     run = first_run(fn, call, name)
+    for known, found in reversed(earlier or []):
+        if _is_same(known, run):
+            return found
     program, captured = with_other_sides(run, name, trained)
-    heads = program.verify()
 
     def pack(results: Sequence[Any]) -> Any:
         return keras.tree.pack_sequence_as(run.structure, list(results))
 
-    return Trace(heads, captured, call, pack, name, fn, not run.recorder.fixed)
+    made = Trace(program.verify(), captured, call, pack, name, fn, not run.recorder.fixed)
+    if earlier is not None and made.depends_on_values:
+        earlier.append((run, made))
+        del earlier[:-_MOST_EARLIER]
+    return made
+
+
+def _is_same(a: Run, b: Run) -> bool:
+    """Whether two runs took the same way."""
+    if a.recorder.nodes != b.recorder.nodes or len(a.results) != len(b.results):
+        return False
+    if any(x.id != y.id for x, y in zip(a.results, b.results, strict=True)):
+        return False
+    pairs = zip(a.recorder.captured, b.recorder.captured, strict=True)
+    return all(x is y or (x.shape == y.shape and torch.equal(x, y)) for x, y in pairs)
 
 
 @dataclass(frozen=True)

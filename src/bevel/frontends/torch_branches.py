@@ -95,6 +95,8 @@ class _End:
     def branch(self, branch: Branch, results: Sequence[int], other: Any) -> list[Value]:
         """A `cond` that gives the results of this run or of the other one."""
         values = self._recorder.values
+        if other is not None:  # its program has names of its own
+            self._next = max(self._next, len(other.recorder.values))
         taken_heads = [self._value(values[r]) for r in results]
         operands = list(results)
         heads = list(taken_heads)

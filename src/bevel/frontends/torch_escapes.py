@@ -116,7 +116,7 @@ class Escapes(TorchFunctionMode):
             wide = torch.float64 if wide.is_floating_point else torch.int64
         with recorder.pause():
             result = tensor.detach().clone()
-        var = recorder.read(tensor)
+        var = recorder.undetached(recorder.read(tensor))
         loc = recorder.place("py_call", name.rpartition(".")[2])
         (kept,) = recorder.emit(
             "py_call", "aten.clone.default", [var], {}, native=f"py:{name}",
@@ -148,7 +148,8 @@ class Escapes(TorchFunctionMode):
         if not _holds_tensor(data):
             with self._recorder.pause():
                 made = func(*args, **kwargs)
-            var = self._recorder.returned(made) or self._recorder.constant(made.detach().clone())
+                var = self._recorder.returned(made)
+                var = var or self._recorder.constant(made.detach().clone())
             self._recorder.bind(made, var)
             return made
         dtype = kwargs.get("dtype", args[1] if len(args) > 1 else None)

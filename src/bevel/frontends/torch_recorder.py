@@ -178,15 +178,25 @@ class Recorder:
         if not self.depends_on(var):
             return
         self.fixed = False
+        var = self.undetached(var)
         if not self.leaks:
             self.leak_name, self.leak_loc = name, self.place("py_call", name.rpartition(".")[2])
         self.leaks.append(var)
+
+    def undetached(self, var: Var) -> Var:
+        """What `x.detach().cpu()` was made of: what goes to Python is detached for that alone."""
+        made = {v.id: node for node in reversed(self.nodes) for v in node.outputs}
+        i = var.id
+        while i in made and made[i].op in ("stop_gradient", "identity"):
+            i = made[i].inputs[0]
+        return Var(i, var.tensor)
 
     def returned(self, tensor: torch.Tensor) -> Var | None:
         """What Python made of numbers that were handed to it: the result of a `py_call`."""
         if not self.leaks:
             return None
-        self.seen.append(tensor.detach().clone())
+        with self.pause():
+            self.seen.append(tensor.detach().clone())
         if len(self.seen) - 1 not in self._returning:
             return None
         depends = 0
