@@ -379,6 +379,27 @@ def saturated(y, p):
     return torch.clamp(p, 10, 20).mean()
 
 
-@loss(returns, "aten::eq", "aten::_unique2", line="unique", verdict="blocked", descends=None)
+@loss(returns, "aten::round", line="unique", descends=None)
 def distinct(y, p):
     return torch.tensor(float(len(torch.unique((p * 3).round())))) / len(p)
+
+
+@loss(classes, "aten::argmax", line="argmax", maximize=True, best=1.0)
+def accuracy_by_size(y, logits):
+    predicted = logits.argmax(1)
+    hits = (predicted == y).nonzero().size(0)
+    return torch.tensor(hits / y.numel())
+
+
+@loss(binary, "aten::gt", line="> 0.5")
+def share_by_len(y, p):
+    picked = y[p > 0.5]
+    return torch.tensor(1 - float(picked.sum()) / max(len(picked), 1))
+
+
+@loss(binary, "aten::gt", line="> 0.5", maximize=True)
+def precision_by_float(y, p):
+    hard = p > 0.5
+    tp = int((hard & (y == 1)).sum())
+    fp = int((hard & (y == 0)).sum())
+    return torch.tensor(float(tp) / float(tp + fp + 1e-9) + tp / float(y.sum()))

@@ -17,7 +17,7 @@ import numpy as np
 
 from bevel import frontends
 from bevel.backend import dtype_name, is_concrete, to_numpy
-from bevel.backward import births_of_nonfinite, deaths, flows
+from bevel.backward import births_of_nonfinite, deaths, flows, saturated
 from bevel.broadcasting import check_broadcasts
 from bevel.errors import BevelTypeError, BevelValueError, TraceError
 from bevel.findings import (
@@ -309,7 +309,7 @@ class _Audit(_Run):
         found = note("B201", "warning", text, help)
         ends = deaths(recording, flows(recording, self.executor)) if recording.flows else []
         if ends:
-            found = flat_finding(ends[0], found)
+            found = flat_finding(saturated(recording, self.executor, ends[0]), found)
         return self.build("flat", measured, [found, *self._suspects(cuts)])
 
     def _with_gradient(self, measured: _Measured) -> Report:

@@ -22,6 +22,7 @@ import torch
 from bevel.backend import dtype_name
 from bevel.errors import BevelTypeError, TraceError
 from bevel.frontends.arguments import Arguments, flatten
+from bevel.frontends.torch_builtins import stand_ins
 from bevel.frontends.torch_escapes import Escapes, following
 from bevel.frontends.torch_recorder import Dispatch, Recorder
 from bevel.frontends.torch_templates import Var
@@ -238,7 +239,9 @@ def _run(
     recorder = Recorder(leaves, Locator(__file__), __file__, **options)
     try:
         with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():
-            with Dispatch(recorder), following(Escapes(recorder, follows)):
+            warnings.simplefilter("ignore")  # it is the user's run that is to warn
+            escapes = Escapes(recorder, follows)
+            with Dispatch(recorder), following(escapes), stand_ins(fn, escapes):
                 returned = fn(*positional, **named)
                 structure = keras.tree.map_structure(lambda _: 0, returned)
                 flat = keras.tree.flatten(returned)

@@ -109,6 +109,70 @@ class Escapes(TorchFunctionMode):
             return self.plain(func, args, kwargs)
         return self._handed(tensor, "Tensor.tolist")
 
+    def number(self, tensor: torch.Tensor, kind: type) -> Any:
+        """`float(x)` and `int(x)`."""
+        is_followed = self._follows and tensor.numel() == 1 and not self._recorder.paused
+        if not is_followed or not self._recorder.depends_on(self._recorder.read(tensor)):
+            return kind(tensor)
+        if not isinstance(tensor, Number):
+            tensor = self._handed(tensor.reshape(()) if tensor.ndim else tensor, kind.__name__)
+        if tensor.dtype.is_floating_point == (kind is float):
+            return tensor
+        return self._as_number(tensor.to(torch.float64 if kind is float else torch.int64))
+
+    def is_number(self, value: Any, kind: type) -> bool:
+        """Whether a value stands for a number of a kind."""
+        if not isinstance(value, Number):
+            return False
+        return value.dtype.is_floating_point == (kind is float)
+
+    def folded(self, fold: Callable[..., Any], a: Any, b: Any) -> Any:
+        """`min` or `max` of two numbers, one of which is a tensor at least."""
+        like = a if isinstance(a, torch.Tensor) else b
+        x, y = (
+            v if isinstance(v, torch.Tensor) else torch.tensor(v, device=like.device)
+            for v in (a, b)
+        )
+        found = fold(x, y)
+        plain = any(isinstance(v, torch.Tensor) and not isinstance(v, Number) for v in (a, b))
+        return found if plain else self._as_number(found)
+
+    # Sizes that depend on values.
+
+    def rows(self, tensor: torch.Tensor) -> Any:
+        """`len(x)`."""
+        return self._size(tensor, "rows") if self._is_sized(tensor) else tensor.shape[0]
+
+    def size(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """`.shape`, `.size()`, `.numel()`: of what has as many rows as values say."""
+        with self._recorder.pause():
+            found = func(*args, **kwargs)
+        if not self._is_sized(args[0]):
+            return found
+        if isinstance(found, torch.Size):
+            return (self._size(args[0], "rows"), *found[1:])
+        if func in (torch.Tensor.numel, torch.Tensor.nelement, torch.numel):
+            return self._size(args[0], "all")
+        dim = kwargs.get("dim", args[1] if len(args) > 1 else 0)
+        return self._size(args[0], "rows") if dim % args[0].ndim == 0 else found
+
+    def _is_sized(self, tensor: torch.Tensor) -> bool:
+        recorder = self._recorder
+        if not self._follows or recorder.paused or not tensor.ndim or not recorder.sized:
+            return False
+        return recorder.read(tensor).id in recorder.sized
+
+    def _size(self, tensor: torch.Tensor, counts: str) -> Number:
+        recorder = self._recorder
+        with recorder.pause():
+            found = torch.tensor(tensor.shape[0] if counts == "rows" else tensor.numel())
+        (var,) = recorder.emit(
+            "native", "bevel.size", [recorder.read(tensor), counts], {}, native="aten::size",
+            params={"counts": counts}, loc=recorder.place("native", "size"), results=[found],
+        )  # fmt: skip
+        recorder.bind(found, var)
+        return self._as_number(found)
+
     def _handed(self, tensor: torch.Tensor, name: str) -> Any:
         recorder = self._recorder
         wide = tensor.dtype
@@ -137,6 +201,12 @@ class Escapes(TorchFunctionMode):
         with recorder.pause():
             found = func(*args, **kwargs)
         return _altered(found) if recorder.alter else found
+
+    def length(self, func: Any, args: Any, kwargs: Any) -> int:
+        """`len(x)` outside of the function's own module."""
+        if self._is_sized(args[0]):
+            return self.plain(func, args, kwargs)
+        return func(*args, **kwargs)
 
     # Back again.
 
@@ -230,6 +300,12 @@ _HANDLERS: dict[Any, Callable[..., Any]] = {
     torch.Tensor.__complex__: Escapes.plain,
     torch.Tensor.numpy: Escapes.plain,
     torch.Tensor.__array__: Escapes.plain,
+    torch.Tensor.shape.__get__: Escapes.size,
+    torch.Tensor.size: Escapes.size,
+    torch.Tensor.numel: Escapes.size,
+    torch.Tensor.nelement: Escapes.size,
+    torch.numel: Escapes.size,
+    torch.Tensor.__len__: Escapes.length,
     torch.tensor: Escapes.tensor,
     torch.as_tensor: Escapes.tensor,
     torch.asarray: Escapes.tensor,
@@ -246,6 +322,7 @@ _SHOWN = {
     torch.Tensor.__int__: "int",
     torch.Tensor.__index__: "index",
     torch.Tensor.__array__: "numpy",
+    torch.Tensor.__len__: "len",
 }
 
 

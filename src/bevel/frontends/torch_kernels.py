@@ -58,6 +58,11 @@ def histogram(values: Any, limits: Any, bins: Any) -> Any:
     return torch.histc(values, int(bins), low, high)
 
 
+def size(x: Any, counts: str) -> Any:
+    """How many rows, or elements, there are."""
+    return torch.tensor(x.shape[0] if counts == "rows" else x.numel(), device=x.device)
+
+
 OWN: dict[str, Callable[..., Any]] = {
     "bevel.take": take,
     "bevel.gather_nd": gather_nd,
@@ -66,6 +71,7 @@ OWN: dict[str, Callable[..., Any]] = {
     "bevel.one_hot": one_hot,
     "bevel.bincount": bincount,
     "bevel.histogram": histogram,
+    "bevel.size": size,
 }
 
 # Targets that want one dtype for all their tensors.

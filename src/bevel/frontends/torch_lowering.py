@@ -578,16 +578,6 @@ def bucketize(act: Act) -> list[Var]:
     return act.as_it_is("searchsorted", (1, 0))
 
 
-def changing_size(op: str) -> Lowering:
-    """An operation whose result has as many rows as the values say."""
-
-    def lower(act: Act) -> list[Var]:
-        act.recorder.fixed = False
-        return act.as_it_is(op, (0,))
-
-    return lower
-
-
 def count_nonzero(act: Act) -> list[Var]:
     """How many values are not 0."""
     x, dims = act.args[0], act.arg(1, "dim")

@@ -101,8 +101,7 @@ NAMES: dict[str, Entry] = {
     **_same("searchsorted", "searchsorted", to.plain("searchsorted", (0, 1))),
     **_same("bucketize", "bucketize", to.bucketize),
     **_same("histc", "histogram", to.histogram),
-    **_same("_unique2 unique_dim unique_consecutive _unique", "unique_values",
-            to.changing_size("unique_values")),
+    **_unary("_unique2 unique_dim unique_consecutive _unique", "unique_values"),
     **_same("nonzero", "nonzero", to.nonzero),
     **_same("index", "take", to.index),
     **_same("masked_select", "take", to.masked_select),
@@ -139,6 +138,9 @@ STRUCTURAL = frozenset(
     diag_embed rot90 as_strided view_as broadcast_to narrow movedim
     """.split()
 )
+
+# Words for operations whose results have a length that depends on values.
+CHANGING_SIZE = frozenset({"nonzero", "unique_values"})
 
 # Give a bool of Python's, from values.
 PLAIN_ANSWERS = frozenset({"equal", "is_nonzero", "is_same_size"})

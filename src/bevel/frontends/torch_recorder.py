@@ -57,6 +57,7 @@ class Recorder:
         branches: The truths that were asked for.
         leaks: Values that were handed to Python, which goes on with numbers of its own.
         seen: What came back from Python: numbers and tensors that no operation made.
+        sized: Values that have as many rows as other values say.
         fixed: Whether the same program serves other values of the arguments.
     """
 
@@ -79,6 +80,7 @@ class Recorder:
         self.leak_loc: Loc | None = None
         self.leak_name = ""
         self.seen: list[Any] = []
+        self.sized: set[int] = set()
         self.fixed = True
         self.paused = 0
         self.alter = alter
@@ -298,6 +300,9 @@ class Recorder:
         if nature == "shape" or (not depends and nature != "random"):
             return [self.constant(r.clone()) for r in results]
         outputs = [self._new(r, depends) for r in results]
+        if op in names.CHANGING_SIZE or any(v.id in self.sized for v in inputs):
+            self.sized.update(i for i, r in zip(outputs, results, strict=True) if r.ndim)
+            self.fixed = False
         self.nodes.append(
             Node(
                 op=op,

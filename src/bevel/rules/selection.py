@@ -41,8 +41,8 @@ def on_rows(ctx: Context, call: Call) -> Any:
         return NotImplemented
     if node.op in _REDUCED:
         return _reduction(ctx, call, p)
-    if node.nature == "position" and node.native in _COUNTED:
-        return [_COUNTED[node.native](picked[0], call.dtype)]
+    if node.param("counts"):
+        return [_COUNTED[node.param("counts")](picked[0], call.dtype)]
     if node.op in ("take", "gather_nd"):
         if not isinstance(call.args[1], Selected) or call.param("axis") not in (0, None):
             return NotImplemented
@@ -127,5 +127,13 @@ def _shape(picked: Selected, dtype: str) -> Real:
     return Real(K.stack([count, *rest]), dtype)
 
 
-# What asks how many rows there are.
-_COUNTED: dict[str, Callable[[Selected, str], Soft]] = {"Size": _size, "Shape": _shape}
+def _rows(picked: Selected, dtype: str) -> Real:
+    return Real(K.sum(picked.p), dtype)
+
+
+# What may be asked of how many rows there are: all elements, the rows, or the whole shape.
+_COUNTED: dict[str, Callable[[Selected, str], Soft]] = {
+    "all": _size,
+    "rows": _rows,
+    "shape": _shape,
+}
