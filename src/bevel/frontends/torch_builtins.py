@@ -84,7 +84,7 @@ def _made_for(escapes: Any) -> dict[str, Any]:
                 return plain(*args) if len(args) > 1 else plain(items)
             if not all(_is_single(i) for i in items):
                 return plain(items)
-            return functools.reduce(lambda a, b: escapes.folded(fold, a, b), items)
+            return functools.reduce(lambda a, b: escapes.folded(plain, fold, a, b), items)
 
         return found
 

@@ -55,6 +55,7 @@ class Escapes(TorchFunctionMode):
         super().__init__()
         self._recorder = recorder
         self._follows = follows
+        self._altered = _Altering()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -126,16 +127,18 @@ class Escapes(TorchFunctionMode):
             return False
         return value.dtype.is_floating_point == (kind is float)
 
-    def folded(self, fold: Callable[..., Any], a: Any, b: Any) -> Any:
-        """`min` or `max` of two numbers, one of which is a tensor at least."""
+    def folded(self, plain: Callable[..., Any], fold: Callable[..., Any], a: Any, b: Any) -> Any:
+        """`min` or `max` of two numbers."""
+        if not any(isinstance(v, torch.Tensor) for v in (a, b)):
+            return plain(a, b)
         like = a if isinstance(a, torch.Tensor) else b
         x, y = (
             v if isinstance(v, torch.Tensor) else torch.tensor(v, device=like.device)
             for v in (a, b)
         )
         found = fold(x, y)
-        plain = any(isinstance(v, torch.Tensor) and not isinstance(v, Number) for v in (a, b))
-        return found if plain else self._as_number(found)
+        is_tensor = any(_is_tensor(v) and not isinstance(v, Number) for v in (a, b))
+        return found if is_tensor else self._as_number(found)
 
     # Sizes that depend on values.
 
@@ -200,7 +203,7 @@ class Escapes(TorchFunctionMode):
         recorder.leak(recorder.read(args[0]), f"Tensor.{_SHOWN.get(func, func.__name__)}")
         with recorder.pause():
             found = func(*args, **kwargs)
-        return _altered(found) if recorder.alter else found
+        return self._altered(found) if recorder.alter else found
 
     def length(self, func: Any, args: Any, kwargs: Any) -> int:
         """`len(x)` outside of the function's own module."""
@@ -377,18 +380,30 @@ def _joined(data: Any) -> torch.Tensor:
     return torch.tensor(data)
 
 
-def _altered(value: Any) -> Any:
-    """Other values of the same kind: what changes with them was made of them."""
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, int):
-        return value + 1
-    if isinstance(value, float):
-        return value * 1.25 + 0.0625 if math.isfinite(value) else value
-    if isinstance(value, list):
-        return [_altered(v) for v in value]
-    if isinstance(value, np.ndarray):
+class _Altering:
+    """Other values of the same kind: what changes with them was made of them.
+
+    No two are changed by the same amount, since what is compared might come out the same.
+    """
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self(v) for v in value]
+        self._count += 1
+        if isinstance(value, bool):
+            return not value
+        if isinstance(value, int):
+            return value + 1 + self._count % 3
+        if isinstance(value, float):
+            return value * (1 + 0.25 / self._count) + 0.0625 if math.isfinite(value) else value
+        if not isinstance(value, np.ndarray) or not value.size:
+            return value
         if value.dtype.kind == "f":
-            return value * np.linspace(0.5, 1.25, value.size).reshape(value.shape).astype(value.dtype)
-        return ~value if value.dtype == bool else value[::-1].copy() if value.ndim else value + 1
-    return value
+            scales = np.linspace(0.5, 1 + 0.25 / self._count, value.size)
+            return (value * scales.reshape(value.shape)).astype(value.dtype)
+        if value.dtype == bool:
+            return value ^ (np.arange(value.size).reshape(value.shape) % (1 + self._count) == 0)
+        return np.roll(value, self._count) if value.size > 1 else value + 1
