@@ -68,7 +68,5 @@ def test_descent(name):
     best = case.best
     if best is None:
         best = float(case.fn(torch.tensor(y), torch.tensor(y)).detach())
-    found = descend(
-        case.fn, bevel.relax(case.fn, wrt=1), y, p, maximize=case.maximize, steps=300
-    )
+    found = descend(case.fn, bevel.relax(case.fn, wrt=1), y, p, maximize=case.maximize, steps=300)
     assert found.share(best) >= case.descends, found

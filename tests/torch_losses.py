@@ -1,4 +1,4 @@
-"""Losses and metrics in eager PyTorch, written as people write them, for the tests of its front end."""
+"""Losses and metrics in eager PyTorch as people write them, for the tests of its front end."""
 
 from __future__ import annotations
 
@@ -403,3 +403,19 @@ def precision_by_float(y, p):
     tp = int((hard & (y == 1)).sum())
     fp = int((hard & (y == 0)).sum())
     return torch.tensor(float(tp) / float(tp + fp + 1e-9) + tp / float(y.sum()))
+
+
+@loss(graded, "aten::argmax", line="argmax", maximize=True, best=3.0)
+def gain_at_the_top(y, scores):
+    return y[scores.argmax()]
+
+
+@loss(graded, "aten::argmax", line="argmax", maximize=True, descends=None)
+def position_by_loop(y, scores):
+    order = []
+    left = scores.clone()
+    for _ in range(3):
+        best = left.argmax()
+        order.append(y[best])
+        left[best] = -100.0
+    return torch.stack(order).sum()

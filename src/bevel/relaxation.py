@@ -232,9 +232,7 @@ class Relaxed:
         """Whether it is the hard function itself, known without running anything."""
         return isinstance(self.temperature, int | float) and self.temperature == 0
 
-    def _interpretation(
-        self, call: Arguments, log: list[Any]
-    ) -> tuple[Callable[..., Any], bool]:
+    def _interpretation(self, call: Arguments, log: list[Any]) -> tuple[Callable[..., Any], bool]:
         """A function of the leaves that runs the traced program by the rules, and whether it serves
         other values than those of the call.
         """

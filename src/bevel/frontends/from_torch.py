@@ -83,7 +83,8 @@ def is_array(value: Any) -> bool:
 
 def arguments(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Arguments:
     """A call taken apart, its arrays turned into tensors."""
-    call = flatten(fn, args, kwargs, is_array)
+    named = fn.forward if isinstance(fn, torch.nn.Module) else fn  # for its parameters' names
+    call = flatten(named, args, kwargs, is_array)
     return replace(call, leaves=tuple(map(as_tensor, call.leaves)))
 
 

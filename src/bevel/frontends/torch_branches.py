@@ -30,7 +30,9 @@ MOST_BRANCHES = 64
 _MOST_NODES = 20_000
 
 
-def with_other_sides(run: Any, name: str, trained: Sequence[int]) -> tuple[Program, tuple[Any, ...]]:
+def with_other_sides(
+    run: Any, name: str, trained: Sequence[int]
+) -> tuple[Program, tuple[Any, ...]]:
     """The program of a run, and what it captures.
 
     Args:
@@ -114,7 +116,9 @@ class _End:
                     operands.append(self._outer(i, branch, other))
         inputs = tuple(heads)
         taken = Program("taken", inputs, (), (), tuple(h.id for h in taken_heads))
-        turn = Program("other side" if other else "other side, not traced", inputs, (), nodes, tuple(turned))
+        turn = Program(
+            "other side" if other else "other side, not traced", inputs, (), nodes, tuple(turned)
+        )
         outputs = [self._value(values[r]) for r in results]
         self.nodes.append(
             Node(

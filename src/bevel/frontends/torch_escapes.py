@@ -231,6 +231,50 @@ class Escapes(TorchFunctionMode):
             dtype = torch.get_default_dtype()
         return joined.to(dtype or joined.dtype).clone()
 
+    # Positions.
+
+    def entry(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """`x[i]`, with a position that PyTorch would take as a plain number."""
+        x, index = args
+        places = self._places(index)
+        if places is not None:
+            return torch.squeeze(x[places], 0)
+        axis = self._axis(index)
+        if axis is None:
+            return func(*args, **kwargs)
+        return torch.squeeze(torch.index_select(x, axis, index[axis].reshape(1)), axis)
+
+    def put_entry(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """`x[i] = v` likewise."""
+        x, index, value = args
+        places = self._places(index)
+        if places is None:
+            return func(*args, **kwargs)
+        x[places] = value
+        return None
+
+    def _places(self, index: Any) -> Any:
+        """Positions along the first axes as tensors of one element, if one of them is followed."""
+        parts = index if isinstance(index, tuple) else (index,)
+        if not any(map(self._is_place, parts)):
+            return None
+        if not all(isinstance(i, torch.Tensor) and not i.ndim or type(i) is int for i in parts):
+            return None
+        return tuple(torch.as_tensor(i).reshape(1) for i in parts)
+
+    def _axis(self, index: Any) -> int | None:
+        """The axis of a followed position among whole slices."""
+        if not isinstance(index, tuple):
+            return None
+        found = [n for n, i in enumerate(index) if not (isinstance(i, slice) and i == slice(None))]
+        return found[0] if len(found) == 1 and self._is_place(index[found[0]]) else None
+
+    def _is_place(self, value: Any) -> bool:
+        if not isinstance(value, torch.Tensor) or value.ndim or value.dtype == torch.bool:
+            return False
+        recorder = self._recorder
+        return self._follows and bool(recorder.depends_on(recorder.read(value)))
+
     # Operations that say more as a whole.
 
     def one_hot(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -267,9 +311,7 @@ class Escapes(TorchFunctionMode):
     def declared(self, cls: Any, args: Any, apply: Callable[..., Any]) -> Any:
         """`Function.apply`: one operation with the gradient that its author declares."""
         recorder = self._recorder
-        given = [
-            recorder.read(a) if isinstance(a, torch.Tensor) else a for a in args
-        ]
+        given = [recorder.read(a) if isinstance(a, torch.Tensor) else a for a in args]
         with recorder.pause():
             found = apply(*args)
         results = [r for r in (found if isinstance(found, tuple) else (found,)) if _is_tensor(r)]
@@ -303,6 +345,8 @@ _HANDLERS: dict[Any, Callable[..., Any]] = {
     torch.Tensor.__complex__: Escapes.plain,
     torch.Tensor.numpy: Escapes.plain,
     torch.Tensor.__array__: Escapes.plain,
+    torch.Tensor.__getitem__: Escapes.entry,
+    torch.Tensor.__setitem__: Escapes.put_entry,
     torch.Tensor.shape.__get__: Escapes.size,
     torch.Tensor.size: Escapes.size,
     torch.Tensor.numel: Escapes.size,

@@ -18,6 +18,7 @@ import torch
 from bevel.backend import to_numpy
 from bevel.frontends.from_torch import Trace
 from bevel.frontends.torch_kernels import run_target
+from bevel.frontends.torch_recorder import outside
 from bevel.frontends.torch_templates import filled
 from bevel.program import Node, Program
 
@@ -104,8 +105,8 @@ def static_value(tensor: Any) -> Any:
 
 
 def outside_graphs() -> Any:
-    """A context in which operations run at once, as they always do."""
-    return contextlib.nullcontext()
+    """A context for what is done beside a function that is being traced."""
+    return outside()
 
 
 _alone = threading.local()

@@ -372,7 +372,11 @@ def where(act: Act) -> list[Var]:
     condition, x, y = act.args
     return [
         act.emit(
-            "where", "aten.where.self", act.truth(condition), act.var(x, y), act.var(y, x),
+            "where",
+            "aten.where.self",
+            act.truth(condition),
+            act.var(x, y),
+            act.var(y, x),
             results=_first(act),
         )  # fmt: skip
     ]
@@ -451,7 +455,9 @@ def index_put(act: Act) -> list[Var]:
             return [_put(act, "scatter_update", x, _picked(act, mask), values)]
     if given != list(range(len(given))) or any(_is_mask(i) for i in indices):
         return act.as_it_is(nature="position")
-    return [_put(act, "scatter_add" if add else "scatter_update", x, _columns(act, indices), values)]
+    return [
+        _put(act, "scatter_add" if add else "scatter_update", x, _columns(act, indices), values)
+    ]
 
 
 def _put(act: Act, op: str, table: Var, positions: Var, values: Var) -> Var:
@@ -464,9 +470,10 @@ def scatter(op: str) -> Lowering:
 
     def lower(act: Act) -> list[Var]:
         x, dim, places, values = act.args[:4]
-        if act.kwargs.get("reduce") not in (None, "sum", "add") or len(act.args) > 4:
+        how = act.arg(4, "reduce")
+        if how not in (None, "sum", "add") or not act.kwargs.get("include_self", True):
             return act.as_it_is(nature="position")
-        word = "scatter_add" if "reduce" in act.kwargs else op
+        word = "scatter_add" if how else op
         if not x.rank:
             return act.as_it_is(nature="position")
         values = act.cast(act.var(values, x), x.dtype)

@@ -109,7 +109,7 @@ NAMES: dict[str, Entry] = {
     **_same("embedding", "take", to.embedding),
     **_same("gather", "take", to.gather),
     **_same("index_put _index_put_impl", "scatter_update", to.index_put),
-    **_same("scatter", "scatter", to.scatter("scatter_update")),
+    **_same("scatter scatter_reduce", "scatter", to.scatter("scatter_update")),
     **_same("scatter_add", "scatter_add", to.scatter("scatter_add")),
     **_same("index_add", "scatter_add", to.index_add),
     **_same("bincount", "bincount", to.bincount),
@@ -158,7 +158,7 @@ def nature(target: str, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
     name = target.split(".")[1]
     if name in ELEMENTWISE:
         return "elementwise"
-    if name in STRUCTURAL:
+    if name.removesuffix("_copy") in STRUCTURAL:
         return "structural"
     func = resolve(target)
     if target in OWN:

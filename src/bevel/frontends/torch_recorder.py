@@ -7,6 +7,7 @@ What it takes from outside becomes a capture; what depends on nothing becomes a 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -369,7 +370,7 @@ class Recorder:
     def _write(
         self, func: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any], written: list[str]
     ) -> Any:
-        """An operation in place: the same as one that gives a new value, which is then put there."""
+        """An operation in place, as one that gives a new value, which is then put there."""
         functional = _functional(func, written)
         into = {k: v for k, v in kwargs.items() if k in written} or {"self": args[0]}
         rest = {k: v for k, v in kwargs.items() if k not in into}
@@ -430,6 +431,18 @@ class Recorder:
             self.paused -= 1
 
 
+_active: list[Recorder] = []
+
+
+@contextmanager
+def outside() -> Iterator[None]:
+    """A context for what runs inside of a recorded function without being a part of it."""
+    with contextlib.ExitStack() as stack:
+        for recorder in _active:
+            stack.enter_context(recorder.pause())
+        yield
+
+
 class Dispatch(TorchDispatchMode):
     """Hands every operation to a recorder."""
 
@@ -437,9 +450,15 @@ class Dispatch(TorchDispatchMode):
         super().__init__()
         self._recorder = recorder
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __enter__(self) -> Any:
+        _active.append(self._recorder)
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> Any:
+        _active.remove(self._recorder)
+        return super().__exit__(*error)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if self._recorder.paused:
             return func(*args, **(kwargs or {}))
         with self._recorder.pause():

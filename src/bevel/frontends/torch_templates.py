@@ -1,4 +1,4 @@
-"""How the arguments of a PyTorch operation are kept in a node: plain data with slots for tensors."""
+"""How the arguments of a PyTorch operation are kept in a node: data with slots for tensors."""
 
 from __future__ import annotations
 
