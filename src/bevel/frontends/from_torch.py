@@ -1,10 +1,10 @@
 """PyTorch's front end: from an eager function to a `Program`, by running it on its true values.
 
 A function of PyTorch is ordinary Python: no graph of it exists before it runs. `trace` runs it once
-and writes down what reaches PyTorch (`bevel.frontends.torch_recorder`). Where the way it takes depends
-on values (an `if`, a size), the program is that of this run: `Trace.depends_on_values` says so, and
-`Trace.at` gives the one of other values. The other side of an `if` is had by a run with the truth
-forced (`bevel.frontends.torch_branches`).
+and writes down what reaches PyTorch (`bevel.frontends.torch_recorder`). Where the way it takes
+depends on values (an `if`, a size), the program is that of this run: `Trace.depends_on_values` says
+so, and `Trace.at` gives the one of other values. The other side of an `if` is had by a run with the
+truth forced (`bevel.frontends.torch_branches`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from bevel.backend import dtype_name
 from bevel.errors import BevelTypeError, TraceError
 from bevel.frontends.arguments import Arguments, flatten
 from bevel.frontends.torch_builtins import stand_ins
+from bevel.frontends.torch_dispatch import Dispatch
 from bevel.frontends.torch_escapes import Escapes, following
-from bevel.frontends.torch_recorder import Dispatch, Recorder
+from bevel.frontends.torch_recorder import Recorder
 from bevel.frontends.torch_templates import Var
 from bevel.program import Loc, Node, Program
 from bevel.source import Locator, choose_frame, is_users

@@ -1,15 +1,15 @@
 """The other side of each branch that Python took, beside the side that was taken.
 
 Python asks for a truth and goes one way; a run with that truth forced gives the other way. With b_i
-the truth of the i-th branch, y the result, and y_i that of the run with b_i the other way round, the
+the truth of the i-th branch, y the result, and y_i that of the run with b_i turned round, the
 program ends in
 
     y + sum over i of (cond(b_i, y or y_i) - y),
 
 which is y itself as long as nothing is soft. Relaxed, each term is the chance that the branch turns
-times what would change: exact where the branches add up, as in a profit summed by an `if` in a loop,
-and to first order where they act on each other. A side that raises, as behind a check of arguments,
-or that gives the same is no side at all.
+times what would change: exact where the branches add up, as in a profit summed by an `if` in a
+loop, and to first order where they act on each other. A side that raises, as behind a check of
+arguments, or that gives the same is no side at all.
 """
 
 from __future__ import annotations

@@ -40,8 +40,8 @@ def stand_ins(fn: Any, escapes: Any) -> Iterator[None]:
 def _globals_of(fn: Any) -> dict[str, Any]:
     while isinstance(fn, functools.partial) or hasattr(fn, "__wrapped__"):
         fn = fn.func if isinstance(fn, functools.partial) else fn.__wrapped__
-    for code in (fn, getattr(fn, "__func__", None), getattr(fn, "forward", None),
-                 getattr(type(fn), "__call__", None)):  # fmt: skip
+    call = type(fn).__dict__.get("__call__")
+    for code in (fn, getattr(fn, "__func__", None), getattr(fn, "forward", None), call):
         found = getattr(getattr(code, "__func__", code), "__globals__", None)
         if found is not None and not found.get("__name__", "").startswith(("torch", "keras")):
             return found
@@ -79,7 +79,7 @@ def _made_for(escapes: Any) -> dict[str, Any]:
         def found(*args: Any, **kwargs: Any) -> Any:
             if kwargs or not is_here() or not args:
                 return plain(*args, **kwargs)
-            items = list(args) if len(args) > 1 else list(args[0])
+            items = list(args if len(args) > 1 else next(iter(args)))
             if not any(isinstance(i, torch.Tensor) for i in items):
                 return plain(*args) if len(args) > 1 else plain(items)
             if not all(_is_single(i) for i in items):

@@ -1,51 +1,23 @@
 """Where a function leaves PyTorch for Python, and comes back: followed as far as it can be.
 
-`.item()` and `.tolist()` give tensors of one number instead of Python's numbers, so what is computed
-from them is recorded too. The truth of an `if` is noted as a branch. `float(x)`, `.numpy()` and the
+`.item()` and `.tolist()` give tensors of one number instead of Python's numbers, so what is
+computed from them is recorded too. The truth of an `if` is noted as a branch. `.numpy()` and the
 like hand over true values, of which the recorder keeps note. A declared gradient
 (`torch.autograd.Function`) is one operation.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
+from bevel.frontends.torch_numbers import Altering, Number
 from bevel.frontends.torch_recorder import Recorder
 from bevel.frontends.torch_templates import Var
-
-
-class Number(torch.Tensor):
-    """A tensor of one number where the user's code expects a number of Python's."""
-
-    __torch_function__ = torch._C._disabled_torch_function_impl
-
-    def __hash__(self) -> int:
-        return hash(self._plain())
-
-    def __round__(self, digits: int | None = None) -> Any:
-        return torch.round(self, decimals=digits or 0)
-
-    def __repr__(self, **_: Any) -> str:
-        return repr(self._plain())
-
-    __str__ = __repr__
-
-    def __format__(self, how: str) -> str:
-        return format(self._plain(), how)
-
-    def is_integer(self) -> bool:
-        """As of a float."""
-        return bool(self == torch.round(self))
-
-    def _plain(self) -> Any:
-        return torch.Tensor.item(self)
 
 
 class Escapes(TorchFunctionMode):
@@ -55,7 +27,7 @@ class Escapes(TorchFunctionMode):
         super().__init__()
         self._recorder = recorder
         self._follows = follows
-        self._altered = _Altering()
+        self._altered = Altering()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -258,7 +230,7 @@ class Escapes(TorchFunctionMode):
         parts = index if isinstance(index, tuple) else (index,)
         if not any(map(self._is_place, parts)):
             return None
-        if not all(isinstance(i, torch.Tensor) and not i.ndim or type(i) is int for i in parts):
+        if not all(type(i) is int or (_is_tensor(i) and not i.ndim) for i in parts):
             return None
         return tuple(torch.as_tensor(i).reshape(1) for i in parts)
 
@@ -329,6 +301,8 @@ class Escapes(TorchFunctionMode):
         return found
 
 
+_SHAPE = torch._C.TensorBase.__dict__["shape"].__get__
+
 _HANDLERS: dict[Any, Callable[..., Any]] = {
     torch.Tensor.__bool__: Escapes.truth,
     torch.is_nonzero: Escapes.truth,
@@ -347,7 +321,7 @@ _HANDLERS: dict[Any, Callable[..., Any]] = {
     torch.Tensor.__array__: Escapes.plain,
     torch.Tensor.__getitem__: Escapes.entry,
     torch.Tensor.__setitem__: Escapes.put_entry,
-    torch.Tensor.shape.__get__: Escapes.size,
+    _SHAPE: Escapes.size,
     torch.Tensor.size: Escapes.size,
     torch.Tensor.numel: Escapes.size,
     torch.Tensor.nelement: Escapes.size,
@@ -422,32 +396,3 @@ def _joined(data: Any) -> torch.Tensor:
             wide = torch.promote_types(wide, part.dtype)
         return torch.stack([p.to(wide) for p in parts])
     return torch.tensor(data)
-
-
-class _Altering:
-    """Other values of the same kind: what changes with them was made of them.
-
-    No two are changed by the same amount, since what is compared might come out the same.
-    """
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def __call__(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self(v) for v in value]
-        self._count += 1
-        if isinstance(value, bool):
-            return not value
-        if isinstance(value, int):
-            return value + 1 + self._count % 3
-        if isinstance(value, float):
-            return value * (1 + 0.25 / self._count) + 0.0625 if math.isfinite(value) else value
-        if not isinstance(value, np.ndarray) or not value.size:
-            return value
-        if value.dtype.kind == "f":
-            scales = np.linspace(0.5, 1 + 0.25 / self._count, value.size)
-            return (value * scales.reshape(value.shape)).astype(value.dtype)
-        if value.dtype == bool:
-            return value ^ (np.arange(value.size).reshape(value.shape) % (1 + self._count) == 0)
-        return np.roll(value, self._count) if value.size > 1 else value + 1

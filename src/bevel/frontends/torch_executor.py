@@ -17,8 +17,8 @@ import torch
 
 from bevel.backend import to_numpy
 from bevel.frontends.from_torch import Trace
+from bevel.frontends.torch_dispatch import outside
 from bevel.frontends.torch_kernels import run_target
-from bevel.frontends.torch_recorder import outside
 from bevel.frontends.torch_templates import filled
 from bevel.program import Node, Program
 

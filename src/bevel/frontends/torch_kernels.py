@@ -139,3 +139,18 @@ def _unified(args: Sequence[Any]) -> list[Any]:
         else a
         for a in args
     ]
+
+
+def functional(func: Any, written: Sequence[str]) -> Callable[..., Any] | None:
+    """The operation that gives as a new value what `func` writes into a tensor."""
+    space, _, name = func._schema.name.partition("::")
+    if written == ["self"] and name.endswith("_"):
+        packet = getattr(getattr(torch.ops, space), name.removesuffix("_"), None)
+        return getattr(packet, func._overloadname, None)
+    wanted = [(a.name, str(a.type)) for a in func._schema.arguments if a.name not in written]
+    packet = func.overloadpacket
+    for overload in packet.overloads():
+        found = getattr(packet, overload)
+        if [(a.name, str(a.type)) for a in found._schema.arguments] == wanted:
+            return found
+    return None

@@ -1,8 +1,8 @@
 """Which PyTorch operation is which word of the vocabulary: one line each.
 
 `NAMES` gives the word, by which the user's expression is searched too, and what writes it down
-(`bevel.frontends.torch_lowering`). The sets below sort operations that stay native; whether one that
-is in none of them has a derivative is asked of PyTorch itself.
+(`torch_lowering`, `torch_positions`). The sets below sort operations that stay native; whether one
+that is in none of them has a derivative is asked of PyTorch itself.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from typing import Any
 import torch
 
 from bevel.frontends import torch_lowering as to
+from bevel.frontends import torch_positions as at
+from bevel.frontends.torch_act import Act, Lowering
 from bevel.frontends.torch_kernels import OWN, resolve
-from bevel.frontends.torch_lowering import Act, Lowering
 from bevel.frontends.torch_templates import Var, concrete
 
 Entry = tuple[str, Lowering]
@@ -52,12 +53,12 @@ NAMES: dict[str, Entry] = {
     **_unary("isnan", "isnan"),
     **_unary("isfinite", "isfinite"),
     **_unary("isinf isposinf isneginf", "isinf"),
-    **_same("logical_and", "logical_and", to.logical("logical_and", "aten.logical_and.default")),
-    **_same("logical_or", "logical_or", to.logical("logical_or", "aten.logical_or.default")),
-    **_same("logical_xor", "logical_xor", to.logical("logical_xor", "aten.logical_xor.default")),
-    **_same("bitwise_and", "logical_and", to.logical("logical_and", "aten.logical_and.default", True)),
-    **_same("bitwise_or", "logical_or", to.logical("logical_or", "aten.logical_or.default", True)),
-    **_same("bitwise_xor", "logical_xor", to.logical("logical_xor", "aten.logical_xor.default", True)),
+    **_same("logical_and", "logical_and", to.logical("logical_and")),
+    **_same("logical_or", "logical_or", to.logical("logical_or")),
+    **_same("logical_xor", "logical_xor", to.logical("logical_xor")),
+    **_same("bitwise_and", "logical_and", to.bitwise("logical_and")),
+    **_same("bitwise_or", "logical_or", to.bitwise("logical_or")),
+    **_same("bitwise_xor", "logical_xor", to.bitwise("logical_xor")),
     **_same("logical_not bitwise_not", "logical_not", to.negation),
     **_same("all", "all", to.reduction("all", "aten.all.dims", True)),
     **_same("any", "any", to.reduction("any", "aten.any.dims", True)),
@@ -99,20 +100,20 @@ NAMES: dict[str, Entry] = {
     **_same("sort argsort", "top_k", to.sort),
     **_same("topk", "top_k", to.top_k),
     **_same("searchsorted", "searchsorted", to.plain("searchsorted", (0, 1))),
-    **_same("bucketize", "bucketize", to.bucketize),
-    **_same("histc", "histogram", to.histogram),
+    **_same("bucketize", "bucketize", at.bucketize),
+    **_same("histc", "histogram", at.histogram),
     **_unary("_unique2 unique_dim unique_consecutive _unique", "unique_values"),
-    **_same("nonzero", "nonzero", to.nonzero),
-    **_same("index", "take", to.index),
-    **_same("masked_select", "take", to.masked_select),
-    **_same("index_select", "take", to.index_select),
-    **_same("embedding", "take", to.embedding),
-    **_same("gather", "take", to.gather),
-    **_same("index_put _index_put_impl", "scatter_update", to.index_put),
-    **_same("scatter scatter_reduce", "scatter", to.scatter("scatter_update")),
-    **_same("scatter_add", "scatter_add", to.scatter("scatter_add")),
-    **_same("index_add", "scatter_add", to.index_add),
-    **_same("bincount", "bincount", to.bincount),
+    **_same("nonzero", "nonzero", at.nonzero),
+    **_same("index", "take", at.index),
+    **_same("masked_select", "take", at.masked_select),
+    **_same("index_select", "take", at.index_select),
+    **_same("embedding", "take", at.embedding),
+    **_same("gather", "take", at.gather),
+    **_same("index_put _index_put_impl", "scatter_update", at.index_put),
+    **_same("scatter scatter_reduce", "scatter", at.scatter("scatter_update")),
+    **_same("scatter_add", "scatter_add", at.scatter("scatter_add")),
+    **_same("index_add", "scatter_add", at.index_add),
+    **_same("bincount", "bincount", at.bincount),
     **_same("fill copy", "identity", to.filled),
     **_unary("alias clone lift_fresh lift contiguous", "identity"),
     **_same("stack", "stack", to.join("stack")),

@@ -1,27 +1,25 @@
 """Writes a program down while an eager PyTorch function runs on values.
 
-Every operation that reaches PyTorch's dispatcher becomes a node (or a few, where the vocabulary says
-it in smaller words: `bevel.frontends.torch_names`). The function keeps running on its true values.
+Every operation that reaches PyTorch's dispatcher becomes a node (or a few, where the vocabulary
+says it in smaller words: `bevel.frontends.torch_names`). The function keeps running on its values.
 What it takes from outside becomes a capture; what depends on nothing becomes a constant.
 """
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from bevel.backend import dtype_name, to_numpy
 from bevel.errors import TraceError
 from bevel.frontends import torch_kernels as kernels
 from bevel.frontends import torch_names as names
-from bevel.frontends.torch_lowering import Act
+from bevel.frontends.torch_act import Act
 from bevel.frontends.torch_templates import Slot, Var, concrete, template
 from bevel.frontends.torch_values import Values, covers, places
 from bevel.program import Constant, Loc, Node, Value
@@ -339,10 +337,10 @@ class Recorder:
         if written:
             functional = getattr(getattr(torch.ops.aten, name.removesuffix("_")),
                                  func._overloadname)  # fmt: skip
-        given = self._vars((list(args), dict(kwargs)))
+        given, named = self._vars(list(args)), self._vars(dict(kwargs))
         results = func(*args, **kwargs)
         flat = _tensors(results)
-        act = Act(self, name, functional, *given, flat)
+        act = Act(self, name, functional, given, named, flat)
         for tensor, var in zip(flat, self._stopped(names.lower(act), act), strict=True):
             self.bind(tensor, var)
         return results
@@ -371,7 +369,7 @@ class Recorder:
         self, func: Any, name: str, args: Sequence[Any], kwargs: dict[str, Any], written: list[str]
     ) -> Any:
         """An operation in place, as one that gives a new value, which is then put there."""
-        functional = _functional(func, written)
+        functional = kernels.functional(func, written)
         into = {k: v for k, v in kwargs.items() if k in written} or {"self": args[0]}
         rest = {k: v for k, v in kwargs.items() if k not in into}
         if functional is None or len(into) != 1:
@@ -384,7 +382,7 @@ class Recorder:
         (target,) = into.values()
         old = self.read(target)
         self._keep(target)
-        act = Act(self, name, functional, *self._vars((list(args), rest)), None)
+        act = Act(self, name, functional, self._vars(list(args)), self._vars(rest), None)
         (new,) = self._stopped(names.lower(act), act)
         if new.dtype != target.dtype:
             new = act.cast(new, target.dtype)
@@ -431,55 +429,6 @@ class Recorder:
             self.paused -= 1
 
 
-_active: list[Recorder] = []
-
-
-@contextmanager
-def outside() -> Iterator[None]:
-    """A context for what runs inside of a recorded function without being a part of it."""
-    with contextlib.ExitStack() as stack:
-        for recorder in _active:
-            stack.enter_context(recorder.pause())
-        yield
-
-
-class Dispatch(TorchDispatchMode):
-    """Hands every operation to a recorder."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        super().__init__()
-        self._recorder = recorder
-
-    def __enter__(self) -> Any:
-        _active.append(self._recorder)
-        return super().__enter__()
-
-    def __exit__(self, *error: Any) -> Any:
-        _active.remove(self._recorder)
-        return super().__exit__(*error)
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self._recorder.paused:
-            return func(*args, **(kwargs or {}))
-        with self._recorder.pause():
-            return self._recorder.operation(func, args, kwargs or {})
-
-
 def _tensors(results: Any) -> list[torch.Tensor]:
     flat = list(results) if isinstance(results, list | tuple) else [results]
     return [r for r in flat if isinstance(r, torch.Tensor)]
-
-
-def _functional(func: Any, written: Sequence[str]) -> Callable[..., Any] | None:
-    """The operation that gives as a new value what `func` writes into a tensor."""
-    space, _, name = func._schema.name.partition("::")
-    if written == ["self"] and name.endswith("_"):
-        packet = getattr(getattr(torch.ops, space), name.removesuffix("_"), None)
-        return getattr(packet, func._overloadname, None)
-    wanted = [(a.name, str(a.type)) for a in func._schema.arguments if a.name not in written]
-    packet = func.overloadpacket
-    for overload in packet.overloads():
-        found = getattr(packet, overload)
-        if [(a.name, str(a.type)) for a in found._schema.arguments] == wanted:
-            return found
-    return None
