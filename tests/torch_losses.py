@@ -128,7 +128,7 @@ def hit_rate(y, scores):
     return y.gather(1, top).amax(dim=1).mean()
 
 
-@loss(graded, "aten::sort", line="argsort", maximize=True)
+@loss(graded, "aten::sort", line="argsort", maximize=True, descends=0.98)
 def ndcg(y, scores):
     order = torch.argsort(scores, descending=True)
     gains = torch.gather(2**y - 1, 0, order)
@@ -145,7 +145,7 @@ def spearman(y, p):
     return (rank * target).sum() / (rank.norm() * target.norm())
 
 
-@loss(returns, "aten::lt", line="< 0", maximize=True)
+@loss(returns, "aten::lt", line="< 0", maximize=True, descends=0.85)
 def masked_assignment(r, p):
     position = p.clone()
     position[p < 0] = 0
@@ -419,3 +419,55 @@ def position_by_loop(y, scores):
         order.append(y[best])
         left[best] = -100.0
     return torch.stack(order).sum()
+
+
+@loss(binary, "aten::gt", line="> 0.5", descends=None)
+def masked_scale(y, p):
+    weight = torch.ones_like(p)
+    weight[p > 0.5] *= 2
+    return (weight * (y - 0.5)).mean()
+
+
+@loss(binary, "aten::gt", line="torch.where(p", maximize=True, descends=None)
+def hits_by_where(y, p):
+    found = torch.where(p > 0.5)[0]
+    return y[found].sum() / y.sum()
+
+
+@loss(classes, "aten::argmax", line="argmax", maximize=True, best=1.0)
+def mean_iou_by_numpy(y, logits):
+    predicted, found = logits.argmax(1), []
+    for c in range(3):
+        both = ((predicted == c) & (y == c)).sum().item()
+        either = ((predicted == c) | (y == c)).sum().item()
+        found.append(both / either if either > 0 else 1.0)
+    return torch.tensor(np.mean(found))
+
+
+@loss(classes, "aten::argmax", line="argmax", maximize=False, best=0.0, descends=0.98)
+def table_filled_in_a_loop(y, logits):
+    table = torch.zeros(3, 3)
+    for t, q in zip(y, logits.argmax(1)):
+        table[t, q] += 1
+    return 1 - table.diag().sum() / table.sum()
+
+
+@loss(returns, "aten::gt", "aten::lt", line="pos == ", descends=None)
+def position_with_state(r, p):
+    pos, profit = 0, 0.0
+    for i in range(len(p)):
+        if pos == 0 and p[i] > 0.2:
+            pos = 1
+        elif pos == 1 and p[i] < -0.2:
+            pos = 0
+        profit = profit + pos * r[i]
+    return -profit
+
+
+@loss(returns, "py:Tensor.item", line=".item()", descends=None)
+def drawdown_by_item(y, p):
+    peak, deepest = -1e9, 0.0
+    for value in p.cumsum(0):
+        peak = max(peak, value.item())
+        deepest = max(deepest, peak - value.item())
+    return torch.tensor(deepest)

@@ -361,7 +361,9 @@ class _Repeats:
         if not is_constant and not any(isinstance(a, Soft) for a in args):
             return None
         operands = tuple(self._first.get(i, i) for i in node.inputs)
-        key = (node.native, node.attrs, node.params, operands)
+        # what runs it, where operations of several names are written down as the same one
+        kernel = dict(node.attrs).get("target", node.native)
+        key = (kernel, node.attrs, node.params, operands)
         own = tuple(v.id for v in node.outputs)
         earlier = self._made.setdefault(key, own)
         if earlier is own:

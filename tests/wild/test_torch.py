@@ -15,6 +15,8 @@ import bevel
 from tests.descent_torch import descend
 from tests.wild import cases_torch
 
+torch.set_num_threads(1)
+
 CASES = {case.name: case for case in cases_torch.CASES}
 CONTROLS = [name for name, case in CASES.items() if case.kind == "control"]
 FAILING = [name for name in CASES if name not in CONTROLS]
@@ -23,6 +25,22 @@ VERDICTS = {"none": "blocked", "zero": "blocked", "nan": "nonfinite", "fine": "t
 SPECIAL_VERDICTS = {
     "torch_box_iou_disjoint": "flat",
     "torch_repetition_count": "partial",
+}
+
+# Nothing in it stops a gradient; here all of it lies on the flat side of a clamp, and relaxing
+# leaves a clamp what it is.
+NOTHING_TO_RELAX = {"torch_box_iou_disjoint"}
+RELAXED = [n for n in FAILING if n not in NOTHING_TO_RELAX]
+
+# What is not met by labels as the prediction: eight tokens are said where seven are right.
+OPTIMA = {"torch_word_error_rate": 1 / 7}
+
+# The share of the way that descent covers, where it is not all of it.
+REACHED = {
+    # a histogram is matched up to what lies at the edges of its bins
+    "torch_hist_match": 0.5,
+    # the way through the table of edits is that of each step; it settles in a near one
+    "torch_word_error_rate": 0.5,
 }
 
 
@@ -44,6 +62,8 @@ def test_the_blocking_operation_and_its_line_are_named(name):
     case = CASES[name]
     found = [f for f in report_of(name).findings if f.severity != "note"]
     named = {f.native_op for f in found}
+    if name == "torch_box_iou_disjoint":
+        assert found[0].native_op == "aten::clamp"
     listed = {b for b in case.blockers if not b.startswith("py:")}
     assert named & listed or any(f.op == "py_call" for f in found), named
     first = case.loss.__code__.co_firstlineno
@@ -59,7 +79,7 @@ def test_a_control_is_not_flagged(name):
     assert all(f.severity == "note" for f in report.findings), str(report)
 
 
-@pytest.mark.parametrize("name", FAILING)
+@pytest.mark.parametrize("name", RELAXED)
 def test_relaxed_gradient_is_finite_and_not_zero(name):
     case = CASES[name]
     y_true, y_pred = map(torch.tensor, case.make(0))
@@ -69,3 +89,24 @@ def test_relaxed_gradient_is_finite_and_not_zero(name):
     assert np.isfinite(value.item())
     assert torch.all(torch.isfinite(y_pred.grad))
     assert torch.any(y_pred.grad != 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RELAXED)
+def test_descent(name):
+    case = CASES[name]
+    y_true, y_pred = case.make(0)
+    steps = 100 if name == "torch_word_error_rate" else 300
+    optimum = OPTIMA.get(name)
+    if optimum is None:
+        optimum = float(case.loss(torch.tensor(y_true), torch.tensor(y_true)))
+    found = descend(
+        case.loss,
+        bevel.relax(case.loss, wrt=1),
+        y_true,
+        y_pred,
+        maximize=not case.lower_is_better,
+        steps=steps,
+        learning_rate=0.05 * 300 / steps,
+    )
+    assert found.share(optimum) >= REACHED.get(name, 0.99), found

@@ -1,4 +1,5 @@
-"""Python's own `float`, `int`, `len`, `min` and `max`, as a traced function sees them.
+"""Python's own `float`, `int`, `len`, `min` and `max`, and numpy's means, as a traced function sees
+them.
 
 They insist on giving plain numbers, or compare one pair after the other; a value that goes through
 them would be lost, or would make a branch of each comparison. While a function is recorded, the
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +19,41 @@ from typing import Any
 
 import numpy as np
 import torch
+
+
+# What numpy and `math` do with numbers that are followed; all else is theirs.
+_OF_LISTS = {
+    "mean": torch.mean, "nanmean": torch.nanmean, "sum": torch.sum, "nansum": torch.nansum,
+    "max": torch.max, "min": torch.min, "prod": torch.prod, "std": lambda x: x.std(correction=0),
+}  # fmt: skip
+_OF_NUMBERS = {
+    "sqrt": torch.sqrt, "log": torch.log, "log2": torch.log2, "exp": torch.exp, "abs": torch.abs,
+    "fabs": torch.abs, "sign": torch.sign, "floor": torch.floor, "ceil": torch.ceil,
+    "round": torch.round, "isnan": torch.isnan, "tanh": torch.tanh,
+}  # fmt: skip
+
+
+class _Module:
+    """numpy or `math`, with other functions for numbers that are followed."""
+
+    def __init__(self, module: Any, escapes: Any, is_here: Callable[[], bool]) -> None:
+        self._module, self._escapes, self._is_here = module, escapes, is_here
+
+    def __getattr__(self, name: str) -> Any:
+        plain = getattr(self._module, name)
+        if not self._is_here() or (name not in _OF_LISTS and name not in _OF_NUMBERS):
+            return plain
+
+        def found(*args: Any, **kwargs: Any) -> Any:
+            if len(args) != 1 or kwargs or not self._escapes.is_followed(args[0]):
+                return plain(*args, **kwargs)
+            if name in _OF_NUMBERS and isinstance(args[0], torch.Tensor):
+                return self._escapes.computed(_OF_NUMBERS[name], args[0])
+            if name in _OF_LISTS:
+                return self._escapes.computed(_OF_LISTS[name], args[0])
+            return plain(*args)
+
+        return found
 
 
 @contextmanager
@@ -28,13 +65,21 @@ def stand_ins(fn: Any, escapes: Any) -> Iterator[None]:
         escapes: Gives the numbers: `number`, `rows` and `is_number`.
     """
     scope = _globals_of(fn)
-    names = {n: v for n, v in _made_for(escapes).items() if n not in scope}
-    scope.update(names)
+    here = _here()
+    names = {n: v for n, v in _made_for(escapes, here).items() if n not in scope}
+    modules = {n: v for n, v in scope.items() if v is np or v is math}
+    scope.update(names, **{n: _Module(m, escapes, here) for n, m in modules.items()})
     try:
         yield
     finally:
+        scope.update(modules)
         for name in names:
             scope.pop(name, None)
+
+
+def _here() -> Callable[[], bool]:
+    owner = threading.get_ident()
+    return lambda: threading.get_ident() == owner
 
 
 def _globals_of(fn: Any) -> dict[str, Any]:
@@ -48,12 +93,7 @@ def _globals_of(fn: Any) -> dict[str, Any]:
     return {}
 
 
-def _made_for(escapes: Any) -> dict[str, Any]:
-    owner = threading.get_ident()
-
-    def is_here() -> bool:
-        return threading.get_ident() == owner
-
+def _made_for(escapes: Any, is_here: Callable[[], bool]) -> dict[str, Any]:
     def kind(plain: type) -> type:
         class Meta(type):
             def __call__(cls, *args: Any, **kwargs: Any) -> Any:

@@ -99,6 +99,17 @@ class Escapes(TorchFunctionMode):
             return False
         return value.dtype.is_floating_point == (kind is float)
 
+    def is_followed(self, value: Any) -> bool:
+        """Whether a value is such a number, or a list with one in it."""
+        if isinstance(value, list | tuple):
+            return any(map(self.is_followed, value))
+        return isinstance(value, Number)
+
+    def computed(self, how: Callable[..., Any], value: Any) -> Any:
+        """A function of PyTorch, of such numbers as numpy or `math` would take them."""
+        tensor = _joined(value)
+        return self._as_number(how(tensor if tensor.is_floating_point() else tensor.double()))
+
     def folded(self, plain: Callable[..., Any], fold: Callable[..., Any], a: Any, b: Any) -> Any:
         """`min` or `max` of two numbers."""
         if not any(isinstance(v, torch.Tensor) for v in (a, b)):

@@ -171,6 +171,21 @@ def nature(target: str, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
     return "smooth" if _derivatives[target] else "opaque"
 
 
+# Where the axis stands among the arguments of what leaves the other axes as they are.
+_ONE_AXIS = {"select": 1, "slice": 1, "unsqueeze": 1, "squeeze": 1, "unbind": 1, "flip": 1}
+
+
+def facts(target: str, args: Sequence[Any]) -> dict[str, Any]:
+    """What the rules want to know of operations that stay native, too."""
+    name = target.split(".")[1]
+    if name not in _ONE_AXIS or len(args) <= _ONE_AXIS[name]:
+        return {}
+    axes = args[_ONE_AXIS[name]]
+    axes = axes if isinstance(axes, list) else [axes]
+    rank = args[0].rank + (name == "unsqueeze")
+    return {"keeps_rows": True} if all(a % max(rank, 1) for a in axes) else {}
+
+
 _derivatives: dict[str, bool] = {}
 
 

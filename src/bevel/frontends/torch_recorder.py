@@ -44,6 +44,15 @@ class Branch:
     loc: Loc | None
 
 
+@dataclass(frozen=True)
+class Leak:
+    """A value that was handed to Python, by what call, and where."""
+
+    var: Var
+    name: str
+    loc: Loc | None
+
+
 class Recorder:
     """One run of a function, written down.
 
@@ -75,9 +84,7 @@ class Recorder:
         self.captured: list[torch.Tensor] = []
         self.depends: list[int] = []
         self.branches: list[Branch] = []
-        self.leaks: list[Var] = []
-        self.leak_loc: Loc | None = None
-        self.leak_name = ""
+        self.leaks: list[Leak] = []
         self.seen: list[Any] = []
         self.sized: set[int] = set()
         self.fixed = True
@@ -180,9 +187,8 @@ class Recorder:
             return
         self.fixed = False
         var = self.undetached(var)
-        if not self.leaks:
-            self.leak_name, self.leak_loc = name, self.place("py_call", name.rpartition(".")[2])
-        self.leaks.append(var)
+        loc = self.place("py_call", name.rpartition(".")[2])
+        self.leaks.append(Leak(var, name, loc))
 
     def undetached(self, var: Var) -> Var:
         """What `x.detach().cpu()` was made of: what goes to Python is detached for that alone."""
@@ -202,18 +208,20 @@ class Recorder:
             return None
         depends = 0
         for leak in self.leaks:
-            depends |= self.depends_on(leak)
+            depends |= self.depends_on(leak.var)
+        # of several, the one of the last argument: that is the prediction more often than not
+        shown = max(self.leaks, key=lambda leak: self.depends_on(leak.var) & ~OUTSIDE)
         found = self._new(tensor, depends)
         self.nodes.append(
             Node(
                 op="py_call",
-                native=f"py:{self.leak_name}",
-                inputs=tuple(dict.fromkeys(leak.id for leak in self.leaks)),
+                native=f"py:{shown.name}",
+                inputs=tuple(dict.fromkeys(leak.var.id for leak in self.leaks)),
                 outputs=(self.values[found],),
                 nature="python",
                 params=(("value", Constant(to_numpy(tensor))),),
                 attrs=(("device", str(tensor.device)), ("dtype", tensor.dtype)),
-                loc=self.leak_loc,
+                loc=shown.loc,
             )
         )
         return Var(found, tensor)
@@ -288,6 +296,8 @@ class Recorder:
             ("kwargs", template(kwargs, slot)),
             *attrs,
         )
+        if op == "native":
+            params = (params or {}) | names.facts(target, args)
         if not nature:
             nature = VOCABULARY[op] if op != "native" else names.nature(target, args, kwargs)
         if results is None:

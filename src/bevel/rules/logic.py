@@ -25,9 +25,9 @@ def identity(ctx: Context, call: Call, x: Any) -> Any:
     return x
 
 
-def handed_over(ctx: Context, call: Call, x: Any) -> Any:
+def handed_over(ctx: Context, call: Call, *values: Any) -> Any:
     """A number that Python goes on with is the value itself, where what Python does is followed."""
-    return x if call.param("followed") else NotImplemented
+    return values[0] if call.param("followed") else NotImplemented
 
 
 def binary(ctx: Context, call: Call, x: Any, y: Any) -> Any:
