@@ -138,6 +138,7 @@ def test_without_grad_there_is_a_value_and_no_gradient():
         bevel.relax(hard_share)(y, p)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RELAXED)
 def test_the_hard_forward_gives_the_exact_value(name):
     y, p = tensors(name)

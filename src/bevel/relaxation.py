@@ -139,7 +139,7 @@ class Relaxed:
         frontend = frontends.frontend()
         call = frontend.arguments(self._pure, args, kwargs)
         executor = frontends.executor()
-        if executor.in_graph():
+        if executor.in_graph(call.leaves):
             # it becomes a part of the user's graph, compiled as that graph is; a loop is traced
             # otherwise for XLA, which wants to know how long it may last
             plain, _ = self._made_for(call, tuple(map(frontend.spec, call.leaves)))

@@ -22,12 +22,13 @@ import torch
 from bevel.backend import dtype_name
 from bevel.errors import BevelTypeError, TraceError
 from bevel.frontends.arguments import Arguments, flatten
+from bevel.frontends.torch_branches import with_other_sides
 from bevel.frontends.torch_builtins import stand_ins
 from bevel.frontends.torch_dispatch import Dispatch
 from bevel.frontends.torch_escapes import Escapes, following
 from bevel.frontends.torch_recorder import Recorder
 from bevel.frontends.torch_templates import Var
-from bevel.program import Loc, Node, Program
+from bevel.program import Loc, Program
 from bevel.source import Locator, choose_frame, is_users
 
 ARRAYS = (torch.Tensor, np.ndarray, np.generic)
@@ -60,6 +61,7 @@ class Trace:
         name: The function's name.
         fn: The function.
         depends_on_values: Whether other values of the arguments may take another way.
+        checks: Lines of branches that only check something: the other side raises.
     """
 
     program: Program
@@ -69,12 +71,14 @@ class Trace:
     name: str
     fn: Callable[..., Any]
     depends_on_values: bool = False
+    checks: frozenset[Loc | None] = frozenset()
 
     def at(self, leaves: Sequence[Any]) -> Trace:
         """The trace for other values of the leaves."""
         if not self.depends_on_values:
             return self
-        return trace_call(self.fn, replace(self.arguments, leaves=tuple(leaves)))
+        call = replace(self.arguments, leaves=tuple(leaves))
+        return trace_call(self.fn, call, checks=self.checks)
 
 
 def is_array(value: Any) -> bool:
@@ -131,6 +135,7 @@ def trace_call(
     call: Arguments,
     trained: Sequence[int] = (),
     earlier: list[tuple[Run, Trace]] | None = None,
+    checks: frozenset[Loc | None] = frozenset(),
 ) -> Trace:
     """Traces `fn` for a call that has been taken apart.
 
@@ -141,23 +146,23 @@ def trace_call(
             the other side is traced too.
         earlier: Traces of the same function; one that took the same way is used again, so that the
             other sides are not run anew in each step of a training. A new one is added.
+        checks: Lines of branches that are known to check something only.
 
     Raises:
         TraceError: The function raises.
     """
-    from bevel.frontends.torch_branches import with_other_sides
-
     name = getattr(fn, "__name__", type(fn).__name__)
     run = first_run(fn, call, name)
     for known, found in reversed(earlier or []):
         if _is_same(known, run):
             return found
-    program, captured = with_other_sides(run, name, trained)
+    sides = with_other_sides(run, name, trained, checks)
 
     def pack(results: Sequence[Any]) -> Any:
         return keras.tree.pack_sequence_as(run.structure, list(results))
 
-    made = Trace(program.verify(), captured, call, pack, name, fn, not run.recorder.fixed)
+    program, varies = sides.program.verify(), not run.recorder.fixed
+    made = Trace(program, sides.captured, call, pack, name, fn, varies, sides.checks)
     if earlier is not None and made.depends_on_values:
         earlier.append((run, made))
         del earlier[:-_MOST_EARLIER]
@@ -271,16 +276,6 @@ def _result(recorder: Recorder, value: Any, name: str) -> Var:
         f"`{name}` returns {type(value).__name__} where a tensor is expected; a metric returns a "
         "number per call or per row. Is a `return` missing?"
     )
-
-
-def program_of(name: str, run: Run, nodes: Sequence[Node], results: Sequence[int]) -> Program:
-    """The program of a run, with its nodes and results as given."""
-    recorder = run.recorder
-    count = len(recorder.values)
-    heads = set(recorder.captures) | {v.id for n in recorder.nodes for v in n.outputs}
-    inputs = [v for v in recorder.values[:count] if v.id not in heads]
-    captures = [recorder.values[i] for i in recorder.captures]
-    return Program(name, tuple(inputs), tuple(captures), tuple(nodes), tuple(results))
 
 
 def _trace_error(error: Exception, name: str, call: Arguments) -> TraceError:

@@ -295,8 +295,8 @@ def prepare(compiled: Callable[..., Any], specs: Sequence[Any]) -> None:
     compiled.get_concrete_function(*specs)
 
 
-def in_graph() -> bool:
-    """Whether a graph is being built, as inside a `tf.function`."""
+def in_graph(leaves: Sequence[Any] = ()) -> bool:
+    """Whether a graph is being built, as inside a `tf.function`, whatever the leaves are."""
     return not tf.executing_eagerly()
 
 

@@ -15,14 +15,15 @@ arguments, or that gives the same is no side at all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from bevel.errors import TraceError
 from bevel.frontends.torch_recorder import Branch
-from bevel.program import Node, Program, Value
+from bevel.frontends.torch_templates import Slot
+from bevel.program import Loc, Node, Program, Value
 from bevel.vocabulary import VOCABULARY
 
 # Each of them costs a run; how many nodes all runs together may have.
@@ -30,55 +31,81 @@ MOST_BRANCHES = 64
 _MOST_NODES = 20_000
 
 
+@dataclass(frozen=True)
+class Sides:
+    """A program that ends in its branches.
+
+    Attributes:
+        program: The program.
+        captured: A tensor for each of its captures.
+        checks: The lines of branches whose other side raises: they only check something.
+    """
+
+    program: Program
+    captured: tuple[Any, ...]
+    checks: frozenset[Loc | None]
+
+
 def with_other_sides(
-    run: Any, name: str, trained: Sequence[int]
-) -> tuple[Program, tuple[Any, ...]]:
-    """The program of a run, and what it captures.
+    run: Any, name: str, trained: Sequence[int], checks: frozenset[Loc | None] = frozenset()
+) -> Sides:
+    """The program of a run with both sides of its branches.
 
     Args:
         run: The run.
         name: The function's name.
         trained: Leaves for whose sake the other sides are wanted; without any, a branch only says
             that the result depends on its condition.
+        checks: Lines of branches that are known to check something only.
     """
-    from bevel.frontends.from_torch import program_of
-
-    end = _End(run)
+    end, checking = _End(run), set(checks)
     results = [v.id for v in run.results]
-    bits = sum(1 << n for n in trained)
+    bits = sum(1 << n for n in trained) if trained else -1
     recorder = run.recorder
-    most = min(MOST_BRANCHES, _MOST_NODES // max(1, len(recorder.nodes)))
+    left = min(MOST_BRANCHES, _MOST_NODES // max(1, len(recorder.nodes)))
     for n, branch in enumerate(recorder.branches):
-        relevant = recorder.depends[branch.value] & (bits or -1)
-        if not relevant or n >= most:
+        if not recorder.depends[branch.value] & bits or branch.loc in checks:
             continue
-        other = _other_side(run, n, branch) if trained else None
-        if trained and other is None:
-            continue
-        chosen = end.branch(branch, [v.id for v in run.results], other)
-        results = [end.corrected(r, c, v.id)
-                   for r, c, v in zip(results, chosen, run.results, strict=True)]  # fmt: skip
-    program = program_of(name, run, [*recorder.nodes, *end.nodes], results)
-    captures = (*program.captures, *(v for v, _ in end.captures))
-    program = replace(program, captures=captures)
-    return program, (*recorder.captured, *(t for _, t in end.captures))
+        other = None
+        if trained:
+            if not left:
+                continue
+            left -= 1
+            try:
+                other = run.again({n: not branch.truth})
+            except TraceError:
+                checking.add(branch.loc)
+                continue
+        chosen = end.branch(branch, results_of(run), other if _fits(run, branch, other) else None)
+        pairs = zip(results, chosen, results_of(run), strict=True)
+        results = [end.corrected(*triple) for triple in pairs]
+    program = Program(
+        name,
+        tuple(recorder.values[: recorder.leaves]),
+        (*(recorder.values[i] for i in recorder.captures), *(v for v, _ in end.captures)),
+        (*recorder.nodes, *end.nodes),
+        tuple(results),
+    )
+    captured = (*recorder.captured, *(t for _, t in end.captures))
+    return Sides(program, captured, frozenset(checking))
 
 
-def _other_side(run: Any, n: int, branch: Branch) -> Any:
-    """The run with a truth turned round; None where it raises, or differs in nothing."""
-    try:
-        other = run.again({n: not branch.truth})
-    except TraceError:
-        return None
-    mine, its = run.recorder, other.recorder
-    if its.nodes[: branch.nodes] != mine.nodes[: branch.nodes]:
-        return None  # the function is not the same from run to run
-    if len(other.results) != len(run.results):
-        return None
+def results_of(run: Any) -> list[int]:
+    """The values that a run returned."""
+    return [v.id for v in run.results]
+
+
+def _fits(run: Any, branch: Branch, other: Any) -> bool:
+    """Whether the other side is of use: it gives another result of the same shape."""
+    if other is None or len(other.results) != len(run.results):
+        return False
+    before = slice(branch.nodes)  # else the function is not the same from run to run
+    if other.recorder.nodes[before] != run.recorder.nodes[before]:
+        return False
     pairs = list(zip(run.results, other.results, strict=True))
     if any((a.shape, a.dtype) != (b.shape, b.dtype) for a, b in pairs):
-        return None
-    return None if all(torch.equal(a.tensor, b.tensor) for a, b in pairs) else other
+        return False
+    return not all(torch.equal(a.tensor, b.tensor) for a, b in pairs)
 
 
 class _End:
@@ -162,7 +189,5 @@ class _End:
 
 
 def _arithmetic(op: str, name: str, inputs: tuple[int, ...], output: Value) -> Node:
-    from bevel.frontends.torch_templates import Slot
-
     attrs = (("target", f"aten.{name}.Tensor"), ("args", (Slot(0), Slot(1))), ("kwargs", ()))
     return Node(op, f"aten::{name}", inputs, (output,), (0, 1), VOCABULARY[op], (), attrs)

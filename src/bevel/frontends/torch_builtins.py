@@ -1,5 +1,4 @@
-"""Python's own `float`, `int`, `len`, `min` and `max`, and numpy's means, as a traced function sees
-them.
+"""Python's own `float`, `len`, `min` ... and numpy's means, as a traced function sees them.
 
 They insist on giving plain numbers, or compare one pair after the other; a value that goes through
 them would be lost, or would make a branch of each comparison. While a function is recorded, the
@@ -19,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import torch
-
 
 # What numpy and `math` do with numbers that are followed; all else is theirs.
 _OF_LISTS = {

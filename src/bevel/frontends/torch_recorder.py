@@ -59,6 +59,7 @@ class Recorder:
     Attributes:
         nodes: So far.
         values: The values made so far, by id.
+        leaves: How many of the values are the arguments' own: the first ones.
         captures: Ids of the values from outside.
         captured: The tensors behind them.
         depends: For each value, the bits of the leaves that it depends on.
@@ -80,6 +81,7 @@ class Recorder:
     ) -> None:
         self.nodes: list[Node] = []
         self.values: list[Value] = []
+        self.leaves = len(leaves)
         self.captures: list[int] = []
         self.captured: list[torch.Tensor] = []
         self.depends: list[int] = []
