@@ -447,7 +447,7 @@ def mean_iou_by_numpy(y, logits):
 @loss(classes, "aten::argmax", line="argmax", maximize=False, best=0.0, descends=0.98)
 def table_filled_in_a_loop(y, logits):
     table = torch.zeros(3, 3)
-    for t, q in zip(y, logits.argmax(1)):
+    for t, q in zip(y, logits.argmax(1), strict=True):
         table[t, q] += 1
     return 1 - table.diag().sum() / table.sum()
 
@@ -471,3 +471,9 @@ def drawdown_by_item(y, p):
         peak = max(peak, value.item())
         deepest = max(deepest, peak - value.item())
     return torch.tensor(deepest)
+
+
+@loss(returns, "py:Tensor.item", verdict="partial", line=".item()", descends=None)
+def penalty_by_item(y, p):
+    penalty = (p**2).mean().item()
+    return ((p - y) ** 2).mean() + 0.5 * penalty

@@ -328,7 +328,8 @@ class _Audit(_Run):
         findings += self._errors(lost)
         if is_declared and not stops:
             findings += declared_findings(recording, seen)
-        findings += [python_note(e) for e in recording.events if e.node.op == "py_call"]
+        through = [e for e in recording.events if e.node.op == "py_call"]
+        findings += [python_note(e) for e in through if e.node.nature == "wrap"]
         findings += self._kinks() + self._meeting_branches(open_cuts, lost) + self._dead(measured)
         return self.build("partial" if lost else "trains", measured, findings)
 
@@ -364,12 +365,13 @@ class _Audit(_Run):
         return list(found.values())
 
     def _dropped(self, measured: _Measured) -> list[Event]:
-        """`stop_gradient`s that hide a smooth part of what the value responds to."""
+        """What hides a smooth part of what the value responds to: `stop_gradient`s, `.item()`s."""
         if measured.probe.unexplained <= LASTING and measured.probe.inconsistent <= 0.5:
             return []
         recording = self.recording
         cuts = recording.cuts(recording.reaching(through_declared=True))
-        return [e for e in cuts if e.node.nature == "stop" and not recording.is_stepped(e)]
+        hiding = [e for e in cuts if e.node.nature in ("stop", "python")]
+        return [e for e in hiding if not recording.is_stepped(e)]
 
     def _errors(self, cuts: Sequence[Event]) -> list[Finding]:
         unique = {(e.node.loc, e.node.native): e for e in reversed(cuts)}

@@ -51,7 +51,6 @@ RULES: dict[str, Rule] = {
     "remainder": Rule(rounding.remainder),
     "astype": Rule(rounding.astype),
     "identity": Rule(logic.identity),
-    "py_call": Rule(logic.handed_over),
     "logical_and": Rule(logic.binary, "p q"),
     "logical_or": Rule(logic.binary, "p + q - p q"),
     "logical_xor": Rule(logic.binary, "p + q - 2 p q"),

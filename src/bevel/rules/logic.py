@@ -25,11 +25,6 @@ def identity(ctx: Context, call: Call, x: Any) -> Any:
     return x
 
 
-def handed_over(ctx: Context, call: Call, *values: Any) -> Any:
-    """A number that Python goes on with is the value itself, where what Python does is followed."""
-    return values[0] if call.param("followed") else NotImplemented
-
-
 def binary(ctx: Context, call: Call, x: Any, y: Any) -> Any:
     """and = pq, or = p + q - pq, xor = p + q - 2pq."""
     if any(isinstance(v, Prob) for v in (x, y)):
