@@ -477,3 +477,32 @@ def drawdown_by_item(y, p):
 def penalty_by_item(y, p):
     penalty = (p**2).mean().item()
     return ((p - y) ** 2).mean() + 0.5 * penalty
+
+
+@loss(binary, "aten::ge", line=">= 0.5", maximize=True)
+def table_by_lists(y, p):
+    table = torch.zeros(2, 2)
+    for q, t in zip((p >= 0.5).long().tolist(), y.long().tolist(), strict=True):
+        table[t][q] += 1
+    return table.diag().sum() / table.sum()
+
+
+@loss(classes, "py:Tensor.tolist", "aten::argmax", line="argmax", descends=None)
+def only_through_python(y, logits):
+    counts = torch.zeros(3)
+    for q in {f"class {q}": q for q in logits.argmax(1).tolist()}.values():
+        counts[int(f"{q}")] += 1
+    return counts.sum()
+
+
+@loss(returns, "aten::topk", line="topk", maximize=True, descends=None)
+def filled_by_index(y, p):
+    picked = torch.zeros_like(p).index_fill_(0, p.topk(3).indices, 1.0)
+    return (picked * y).mean() + torch.take(y, p.argmax()).mean()
+
+
+@loss(binary, "aten::gt", verdict="partial", line="p > 0.5", descends=None)
+def weighted_entropy(y, p):
+    weight = torch.ones_like(y)
+    weight[(p > 0.5) & (y == 0)] = 3.0
+    return torch.nn.functional.binary_cross_entropy(p, y, weight=weight)

@@ -257,6 +257,8 @@ def _run(
         raise
     except Exception as error:
         raise _trace_error(error, name, call) from error
+    if recorder.astray:
+        raise TraceError(f"`{name}` writes into an entry that depends on values in place")
     if not results:
         raise TraceError(
             f"`{name}` returns nothing that is a tensor; a metric returns a number per call or "
@@ -267,7 +269,10 @@ def _run(
 
 def _result(recorder: Recorder, value: Any, name: str) -> Var:
     if isinstance(value, torch.Tensor):
-        return recorder.read(value)
+        found = recorder.read(value)
+        if recorder.depends_on(found):
+            return found
+        return recorder.returned(value) or found
     if isinstance(value, bool | int | float | np.ndarray | np.generic):
         with recorder.pause():
             tensor = torch.as_tensor(value)

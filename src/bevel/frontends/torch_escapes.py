@@ -221,7 +221,9 @@ class Escapes(TorchFunctionMode):
         x, index = args
         places = self._places(index)
         if places is not None:
-            return torch.squeeze(x[places], 0)
+            found = torch.squeeze(x[places], 0)
+            self._recorder.copies[id(found)] = found, x, places
+            return found
         axis = self._axis(index)
         if axis is None:
             return func(*args, **kwargs)
@@ -230,10 +232,14 @@ class Escapes(TorchFunctionMode):
     def put_entry(self, func: Any, args: Any, kwargs: Any) -> Any:
         """`x[i] = v` likewise."""
         x, index, value = args
+        recorder = self._recorder
         places = self._places(index)
-        if places is None:
-            return func(*args, **kwargs)
-        x[places] = value
+        x[index if places is None else places] = value
+        recorder.astray.discard(id(value))  # `x[i] += v` writes into x[i], and puts it back
+        if id(x) in recorder.copies:  # `x[i][j] = v` is meant for x
+            recorder.astray.discard(id(x))
+            _, origin, origin_places = recorder.copies[id(x)]
+            self.put_entry(func, (origin, origin_places, torch.unsqueeze(x, 0)), {})
         return None
 
     def _places(self, index: Any) -> Any:

@@ -21,7 +21,7 @@ def take(x: Any, index: Any, axis: int, batch_dims: int) -> Any:
         rows = index.reshape(*x.shape[:axis], -1)
         return torch.gather(x, axis, rows).reshape(index.shape)
     found = x.index_select(axis, index.reshape(-1))
-    return found.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    return found.reshape((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
 
 
 def gather_nd(x: Any, indices: Any) -> Any:

@@ -107,6 +107,8 @@ NAMES: dict[str, Entry] = {
     **_same("index", "take", at.index),
     **_same("masked_select", "take", at.masked_select),
     **_same("index_select", "take", at.index_select),
+    **_same("take", "take", at.take_flat),
+    **_same("index_fill", "scatter_update", at.index_fill),
     **_same("embedding", "take", at.embedding),
     **_same("gather", "take", at.gather),
     **_same("index_put _index_put_impl", "scatter_update", at.index_put),
@@ -204,7 +206,10 @@ def _has_derivative(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> b
 
     def asked() -> Any:
         with torch.enable_grad():
-            return func(*tracked(given), **{k: tracked(v) for k, v in named.items()})
+            try:
+                return func(*tracked(given), **{k: tracked(v) for k, v in named.items()})
+            except RuntimeError:  # some operands have no derivative, such as a target or a weight
+                return func(tracked(given[0]), *given[1:], **named)
 
     # while an operation is being recorded its own thread does not differentiate
     with ThreadPoolExecutor(1) as other:

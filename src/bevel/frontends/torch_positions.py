@@ -163,6 +163,20 @@ def index_select(act: Act) -> list[Var]:
     return [act.take(x, places, dim % max(x.rank, 1))]
 
 
+def take_flat(act: Act) -> list[Var]:
+    """Entries by their positions in the flattened tensor."""
+    return [act.take(act.view(act.args[0], [-1]), act.args[1], 0)]
+
+
+def index_fill(act: Act) -> list[Var]:
+    """One value in whole rows."""
+    x, dim, places, value = act.args[:4]
+    if not x.rank or dim % x.rank:
+        return act.as_it_is(nature="position")
+    value = act.cast(act.var(value, x), x.dtype)
+    return [_put(act, "scatter_update", x, act.view(places, [-1, 1]), value)]
+
+
 def embedding(act: Act) -> list[Var]:
     """Rows of a table."""
     return [act.take(act.args[0], act.args[1], 0)]

@@ -67,6 +67,8 @@ class Recorder:
         leaks: Values that were handed to Python, which goes on with numbers of its own.
         seen: What came back from Python: numbers and tensors that no operation made.
         sized: Values that have as many rows as other values say.
+        copies: Entries that PyTorch would give as views of a tensor, with it and their positions.
+        astray: Those of them that were written into without being put back.
         fixed: Whether the same program serves other values of the arguments.
     """
 
@@ -89,6 +91,8 @@ class Recorder:
         self.leaks: list[Leak] = []
         self.seen: list[Any] = []
         self.sized: set[int] = set()
+        self.copies: dict[int, tuple[torch.Tensor, torch.Tensor, Any]] = {}
+        self.astray: set[int] = set()
         self.fixed = True
         self.paused = 0
         self.alter = alter
@@ -392,6 +396,8 @@ class Recorder:
                 help="assign the result to a new variable instead.",
             )
         (target,) = into.values()
+        if id(target) in self.copies:
+            self.astray.add(id(target))
         old = self.read(target)
         self._keep(target)
         act = Act(self, name, functional, self._vars(list(args)), self._vars(rest), None)
