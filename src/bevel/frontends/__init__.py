@@ -78,7 +78,8 @@ def _module(which: int) -> Any:
 
 
 def trace(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Program:
-    """Turns a function into a `Program` without running it on values.
+    """Turns a function into a `Program`: of TensorFlow without running it on values, of PyTorch by
+    one run on them.
 
     Args:
         fn: A function of tensors: plain TensorFlow, `keras.ops`, AutoGraph code (`if`, `while` and
