@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from tests.links import STEPS, Descent, link_of, logits_of
 
 LINKS: dict[str, Callable[[Any], Any]] = {
     "identity": tf.identity,
@@ -20,38 +21,6 @@ LINKS: dict[str, Callable[[Any], Any]] = {
     "softmax": tf.nn.softmax,
     "exp": tf.exp,
 }
-STEPS = 500
-
-
-@dataclass(frozen=True)
-class Descent:
-    """Hard values at the start and the end (the best of the last few looks)."""
-
-    start: float
-    end: float
-
-    def share(self, optimum: float) -> float:
-        """How much of the attainable improvement was reached; 1 where there is none."""
-        gap = optimum - self.start
-        return 1.0 if abs(gap) < 1e-9 else min(1.0, (self.end - self.start) / gap)
-
-
-def link_of(prediction: np.ndarray) -> str:
-    """The link that a prediction looks like the output of."""
-    if prediction.min() < 0 or prediction.max() > 1:
-        return "identity"
-    rows = prediction.ndim > 1 and np.allclose(prediction.sum(-1), 1, atol=1e-4)
-    return "softmax" if rows else "sigmoid"
-
-
-def logits_of(prediction: np.ndarray, link: str) -> np.ndarray:
-    """What the link turns into the prediction."""
-    if link == "identity":
-        return prediction
-    if link == "exp":
-        return np.log(prediction)
-    p = np.clip(prediction, 1e-3, 1 - 1e-3)
-    return np.log(p) if link == "softmax" else np.log(p / (1 - p))
 
 
 class Descender:

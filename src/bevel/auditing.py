@@ -17,7 +17,7 @@ import numpy as np
 
 from bevel import frontends
 from bevel.backend import dtype_name, is_concrete, to_numpy
-from bevel.backward import births_of_nonfinite, deaths, flows
+from bevel.backward import births_of_nonfinite, deaths, flows, saturated
 from bevel.broadcasting import check_broadcasts
 from bevel.errors import BevelTypeError, BevelValueError, TraceError
 from bevel.findings import (
@@ -87,7 +87,7 @@ def audit(fn: Callable[..., Any], *args: Any, wrt: Any = None, seed: int = 0, **
     trained = select(call, wrt)
     _check(call, trained)
     try:
-        trace = frontend.trace_call(fn, call)
+        trace = frontends.trace_for(fn, call, trained)
     except TraceError as error:
         return _BlackBox(fn, call, trained, seed, executor, error).report()
     check_broadcasts(trace.program, call.names)
@@ -284,9 +284,8 @@ class _Audit(_Run):
     def record(self, prediction: Sequence[np.ndarray]) -> Recording:
         """Writes down a run at a prediction."""
         operands = [self.executor.tensor(leaf) for leaf in self.leaves(prediction)]
-        return record(
-            self.trace.program, [*operands, *self.trace.captured], self.trained, self.executor
-        )
+        trace = frontends.trace_at(self.trace, operands)
+        return record(trace.program, [*operands, *trace.captured], self.trained, self.executor)
 
     # The four ways an audit can end, after the trivial ones.
 
@@ -311,7 +310,7 @@ class _Audit(_Run):
         found = note("B201", "warning", text, help)
         ends = deaths(recording, flows(recording, self.executor)) if recording.flows else []
         if ends:
-            found = flat_finding(ends[0], found)
+            found = flat_finding(saturated(recording, self.executor, ends[0]), found)
         return self.build("flat", measured, [found, *self._suspects(cuts)])
 
     def _with_gradient(self, measured: _Measured) -> Report:
@@ -330,7 +329,8 @@ class _Audit(_Run):
         findings += self._errors(lost)
         if is_declared and not stops:
             findings += declared_findings(recording, seen)
-        findings += [python_note(e) for e in recording.events if e.node.op == "py_call"]
+        through = [e for e in recording.events if e.node.op == "py_call"]
+        findings += [python_note(e) for e in through if e.node.nature == "wrap"]
         findings += self._kinks() + self._meeting_branches(open_cuts, lost) + self._dead(measured)
         return self.build("partial" if lost else "trains", measured, findings)
 
@@ -366,12 +366,13 @@ class _Audit(_Run):
         return list(found.values())
 
     def _dropped(self, measured: _Measured) -> list[Event]:
-        """`stop_gradient`s that hide a smooth part of what the value responds to."""
+        """What hides a smooth part of what the value responds to: `stop_gradient`s, `.item()`s."""
         if measured.probe.unexplained <= LASTING and measured.probe.inconsistent <= 0.5:
             return []
         recording = self.recording
         cuts = recording.cuts(recording.reaching(through_declared=True))
-        return [e for e in cuts if e.node.nature == "stop" and not recording.is_stepped(e)]
+        hiding = [e for e in cuts if e.node.nature in ("stop", "python")]
+        return [e for e in hiding if not recording.is_stepped(e)]
 
     def _errors(self, cuts: Sequence[Event]) -> list[Finding]:
         unique = {(e.node.loc, e.node.native): e for e in reversed(cuts)}

@@ -98,6 +98,34 @@ def deaths(recording: Recording, walked: Iterable[Flow]) -> list[Event]:
     return found
 
 
+def saturated(recording: Recording, executor: Any, end: Event) -> Event:
+    """What made a gradient die in a product: the kink before it that is flat for all elements.
+
+    A product of zeros has no derivative because of its factors: `relu(w) * relu(h)` of boxes that
+    do not overlap. Other events are given back as they are.
+
+    Args:
+        recording: A run.
+        executor: Runs nodes with their derivative.
+        end: Where the gradient becomes zero.
+    """
+    if end.node.op != "multiply":
+        return end
+    wanted = set(end.inputs)
+    for event in reversed(recording.events[: recording.events.index(end)]):
+        if not any(t in wanted for t in event.outputs):
+            continue
+        wanted.update(event.inputs)
+        is_live = any(t in recording.live for t in event.inputs)
+        if event.node.nature == "kink" and event.node.op != "where" and is_live:
+            arriving = [executor.ones(r) for r in event.results]
+            leaving = _pulled_back(event, arriving, executor)
+            live = [c for t, c in zip(event.inputs, leaving, strict=True) if t in recording.live]
+            if not any(map(_is_nonzero, live)):
+                return event
+    return end
+
+
 def _pulled_back(event: Event, arriving: Sequence[Any], executor: Any) -> list[Any]:
     _, pull_back = executor.vjp(event.node, event.operands)
     full = [

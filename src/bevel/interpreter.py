@@ -309,6 +309,10 @@ class Interpreter:
         self._note(node, "respected: the hard value, as a constant")
         return [_constant(exact(v.id)) for v in node.outputs]
 
+    def _handed_over(self, node: Node, args: Sequence[Any], exact: Hard) -> list[Any]:
+        """A number that Python goes on with is the value itself, where Python is followed."""
+        return list(args[:1]) if node.param("followed") else self._unknown(node, exact)
+
     def _custom(self, node: Node, args: Sequence[Any], exact: Hard) -> list[Any]:
         self._note(node, "respected: the hard value, with the gradient that was declared")
         declared = node.param("gradients")
@@ -327,6 +331,7 @@ _SPECIAL: dict[str, Callable[[Interpreter, Node, Sequence[Any], Hard], list[Any]
     "while_loop": Interpreter._while,
     "stop_gradient": Interpreter._stop,
     "custom_gradient": Interpreter._custom,
+    "py_call": Interpreter._handed_over,
 }
 
 
@@ -364,7 +369,9 @@ class _Repeats:
         if not is_constant and not any(isinstance(a, Soft) for a in args):
             return None
         operands = tuple(self._first.get(i, i) for i in node.inputs)
-        key = (node.native, node.attrs, node.params, operands)
+        # what runs it, where operations of several names are written down as the same one
+        kernel = dict(node.attrs).get("target", node.native)
+        key = (kernel, node.attrs, node.params, operands)
         own = tuple(v.id for v in node.outputs)
         earlier = self._made.setdefault(key, own)
         if earlier is own:

@@ -127,6 +127,7 @@ class Relaxed:
         self.on_unknown = on_unknown
         self._made: dict[Any, tuple[Callable[..., Any], Callable[..., Any]]] = {}
         self._seen: dict[Any, tuple[Any, ...] | None] = {}
+        self._earlier: list[Any] = []
         functools.update_wrapper(self, fn, updated=())
         if not hasattr(self, "__name__"):
             self.__name__ = type(fn).__name__
@@ -157,11 +158,15 @@ class Relaxed:
         """The interpretation for these shapes, as it is and compiled; made once."""
         executor = frontends.executor()
         key = (call.key, specs, executor.in_xla())
-        if key not in self._made:
-            plain = self._interpretation(replace(call, leaves=specs), [])
-            state = None if isinstance(self.temperature, int | float) else self._softness
-            self._made[key] = plain, executor.function(plain, state=state)
-        return self._made[key]
+        if key in self._made:
+            return self._made[key]
+        given = call if frontends.needs_values() else replace(call, leaves=specs)
+        plain, is_fixed = self._interpretation(given, [])
+        state = None if isinstance(self.temperature, int | float) else self._softness
+        made = plain, executor.function(plain, state=state)
+        if is_fixed:
+            self._made[key] = made
+        return made
 
     def _for_any_batch(self, call: Arguments) -> Callable[..., Any]:
         """The compiled interpretation; lengths that were seen to vary are left open, if possible,
@@ -219,8 +224,9 @@ class Relaxed:
         call = frontend.arguments(self._pure, args, kwargs)
         log: list[Any] = []
         executor = frontends.executor()
-        interpretation = executor.function(self._interpretation(call, log))
-        executor.prepare(interpretation, tuple(map(frontend.spec, call.leaves)))
+        interpretation = executor.function(self._interpretation(call, log)[0])
+        specs = tuple(map(frontend.spec, call.leaves))
+        executor.prepare(interpretation, call.leaves if frontends.needs_values() else specs)
         return Explanation(self.__name__, tuple(log), self._is_hard)
 
     def _softness(self) -> Any:
@@ -232,8 +238,10 @@ class Relaxed:
         """Whether it is the hard function itself, known without running anything."""
         return isinstance(self.temperature, int | float) and self.temperature == 0
 
-    def _interpretation(self, call: Arguments, log: list[Any]) -> Callable[..., Any]:
-        """A function of the leaves that runs the traced program by the rules."""
+    def _interpretation(self, call: Arguments, log: list[Any]) -> tuple[Callable[..., Any], bool]:
+        """A function of the leaves that runs the traced program by the rules, and whether it serves
+        other values than those of the call.
+        """
         from bevel.interpreter import Interpreter
         from bevel.rules.singular import CHOICES
         from bevel.soft import Real, value_of
@@ -246,7 +254,7 @@ class Relaxed:
                     "only reach floats. Pass float32 predictions, or name another argument with "
                     "`wrt`."
                 )
-        trace = frontends.frontend().trace_call(self._pure, call)
+        trace = frontends.trace_for(self._pure, call, trained, self._earlier)
         check_broadcasts(trace.program, call.names)
         executor = frontends.executor()
         chooses = any(node.op in CHOICES for node in trace.program.walk())
@@ -272,7 +280,7 @@ class Relaxed:
                 values = [_straight_through(h, v) for h, v in zip(exact, values, strict=True)]
             return trace.pack(values)
 
-        return relaxed
+        return relaxed, not frontends.depends_on_values(trace)
 
 
 @dataclass(frozen=True)

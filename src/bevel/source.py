@@ -52,18 +52,22 @@ _BINARY = {
 }
 # Names that a call may go by beside the vocabulary's own and the framework's own.
 _CALLED = {
-    "astype": {"cast", "to_int32", "to_int64", "to_float", "int", "float", "bool"},
+    "astype": {"cast", "to_int32", "to_int64", "to_float", "int", "float", "bool", "to", "long",
+               "half", "double", "type", "type_as"},
     "where": {"where", "select", "cond"},
     "take": {"gather", "take", "take_along_axis", "embedding_lookup"},
     "scatter": {"scatter_nd", "confusion_matrix", "tensor_scatter_nd_add"},
     "sqrt": {"sqrt", "norm"},
     "pow": {"pow", "power", "square"},
-    "top_k": {"top_k", "argsort", "sort"},
+    "top_k": {"top_k", "topk", "argsort", "sort", "msort"},
     "py_call": {"py_function", "numpy_function", "py_func"},
     "any": {"any", "reduce_any"},
     "all": {"all", "reduce_all"},
-    "sign": {"sign", "signum"},
-}
+    "sign": {"sign", "signum", "sgn"},
+    "histogram": {"histogram", "histc"},
+    "stop_gradient": {"stop_gradient", "detach"},
+    "unique_values": {"unique", "unique_consecutive"},
+}  # fmt: skip
 
 
 @lru_cache(maxsize=1)
@@ -184,6 +188,7 @@ class _Source:
             tree = ast.Module([], [])
         self._by_line: dict[int, list[ast.expr]] = {}
         self._statement: dict[int, list[ast.expr]] = {}
+        self._known: dict[tuple[int, str, str], list[Span]] = {}
         for statement in ast.walk(tree):
             if isinstance(statement, ast.stmt):
                 self._add(statement)
@@ -213,6 +218,12 @@ class _Source:
 
     def asking(self, line: int, op: str, native: str) -> list[Span]:
         """The expressions that may have made an operation of a line, in the order of evaluation."""
+        key = (line, op, native)
+        if key not in self._known:  # a loop asks for the same line again and again
+            self._known[key] = self._search(line, op, native)
+        return self._known[key]
+
+    def _search(self, line: int, op: str, native: str) -> list[Span]:
         for expressions in (self._by_line.get(line, ()), self._statement.get(line, ())):
             for word in (op, _MIRRORED.get(op, op)):
                 found = [e for e in expressions if _asks_for(e, word, native)]

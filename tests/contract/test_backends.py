@@ -39,6 +39,18 @@ def test_plain_functions_are_the_same_on_another_backend(backend: str) -> None:
     assert _passed(Path(__file__).parents[1] / "test_python_layers.py", backend) > 40
 
 
+FRONT_ENDS = {"torch": {"test_from_torch.py": 120, "wild/test_torch.py": 25}}
+
+
+@pytest.mark.parametrize(
+    ("backend", "file", "least"),
+    [(b, file, least) for b, files in FRONT_ENDS.items() for file, least in files.items()],
+)
+def test_a_front_end_in_its_own_process(backend: str, file: str, least: int) -> None:
+    found = _passed(Path(__file__).parents[1] / file, backend, marked="not slow")
+    assert found >= least
+
+
 # JAX traces and compiles each case anew, which takes minutes; one of each family runs by default.
 IN_JAX = {
     "test_pairwise.py": "linear and (two_batches or same_segment or precision)",
@@ -80,6 +92,7 @@ def _passed(
     selected: str = "",
     *,
     float64: bool = True,
+    marked: str = "",
 ) -> int:
     """How many tests of a file pass on a backend, with JAX's float64 or without; all must."""
     if backend == BACKEND:
@@ -93,7 +106,7 @@ def _passed(
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
     }
-    options = ["-q", "-o", "addopts=", "-p", "no:cacheprovider", "-k", selected]
+    options = ["-q", "-o", "addopts=", "-p", "no:cacheprovider", "-k", selected, "-m", marked]
     run = subprocess.run(
         [sys.executable, "-m", "pytest", *options, str(table)],
         cwd=Path(__file__).parents[2],

@@ -6,7 +6,7 @@ runs what was traced.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -38,6 +38,34 @@ def executor() -> Any:
     return _module(1)
 
 
+def needs_values() -> bool:
+    """Whether functions are traced by running them, so that shapes alone are not enough."""
+    return getattr(frontend(), "NEEDS_VALUES", False)
+
+
+def trace_for(
+    fn: Callable[..., Any], call: Any, trained: Sequence[int], earlier: list[Any] | None = None
+) -> Any:
+    """Traces a function for a call in which some leaves are trained.
+
+    A front end that runs the function must be told for whose sake it is to look at both sides of a
+    branch; the others see both sides anyway. `earlier` is where it keeps what it may use again.
+    """
+    if needs_values():
+        return frontend().trace_call(fn, call, trained, earlier)
+    return frontend().trace_call(fn, call)
+
+
+def depends_on_values(trace: Any) -> bool:
+    """Whether a trace serves only the values that it was made with."""
+    return getattr(trace, "depends_on_values", False)
+
+
+def trace_at(trace: Any, leaves: Sequence[Any]) -> Any:
+    """The trace that serves other values of the leaves."""
+    return trace.at(leaves) if depends_on_values(trace) else trace
+
+
 def _module(which: int) -> Any:
     framework = backend()
     if framework not in _MODULES:
@@ -50,7 +78,8 @@ def _module(which: int) -> Any:
 
 
 def trace(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Program:
-    """Turns a function into a `Program` without running it on values.
+    """Turns a function into a `Program`: of TensorFlow without running it on values, of PyTorch by
+    one run on them.
 
     Args:
         fn: A function of tensors, in the framework that Keras runs on or in `keras.ops`. In

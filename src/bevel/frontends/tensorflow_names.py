@@ -194,6 +194,9 @@ SHAPE = frozenset(
     """.split()
 )
 
+# What is asked of how many rows a mask picks, see `bevel.rules.selection`.
+COUNTS = {"Size": "all", "Shape": "shape"}
+
 # Operations that change a variable: what such a function gives depends on what ran before.
 ASSIGNING = frozenset(
     """
@@ -237,6 +240,8 @@ def facts(op: tf.Operation) -> dict[str, Any]:
         known["sizes"] = SIZES[op.type]
     if op.type in SHAPE:
         known["shape_only"] = True
+    if op.type in COUNTS:
+        known["counts"] = COUNTS[op.type]
     if op.type == "StridedSlice":
         known["steps"] = tuple(_static(op, 3) or ())
     return known

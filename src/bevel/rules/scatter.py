@@ -103,10 +103,26 @@ def scatter_update(ctx: Context, call: Call, table: Any, indices: Any, updates: 
     place, weights, values = shared
     old = as_float(value_of(table), weights)
     full = K.broadcast_to(weights, K.shape(weights * values))
-    missed = K.scatter(place, K.log1p(-K.minimum(full, _NEARLY_ONE)), K.shape(old))
-    total = K.scatter(place, full, K.shape(old))
-    found = K.scatter(place, full * values, K.shape(old)) / K.where(total > 0, total, 1.0)
+    missed = _added_up(place, K.log1p(-K.minimum(full, _NEARLY_ONE)), old)
+    total = _added_up(place, full, old)
+    found = _added_up(place, full * values, old) / K.where(total > 0, total, 1.0)
     return Real(ops.where(K.exp(missed), old, found), call.dtype)
+
+
+def _added_up(place: Any, values: Any, like: Any) -> Any:
+    """The sums of values by their places in a table of a shape."""
+    shape = tuple(like.shape)
+    if None in shape:
+        return K.scatter(place, values, K.shape(like))
+    # one segment for each element: Keras scatters on PyTorch in a loop of Python
+    depth = place.shape[-1]
+    row = place[..., 0]
+    for n in range(1, depth):
+        row = row * shape[n] + place[..., n]
+    rest = shape[depth:]
+    flat = K.reshape(values, (-1, *rest))
+    count = math.prod(shape[:depth])
+    return K.reshape(K.segment_sum(flat, K.reshape(row, (-1,)), num_segments=count), shape)
 
 
 def segment_sum(ctx: Context, call: Call, data: Any, ids: Any) -> Any:

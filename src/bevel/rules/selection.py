@@ -19,7 +19,7 @@ from keras import ops as K
 from bevel import ops
 from bevel.rules.context import Call, Context
 from bevel.rules.lifting import is_elementwise
-from bevel.rules.logic import as_prob
+from bevel.rules.logic import as_prob, blend
 from bevel.soft import Prob, Real, Selected, Soft, as_float, value_of
 
 
@@ -41,8 +41,10 @@ def on_rows(ctx: Context, call: Call) -> Any:
         return NotImplemented
     if node.op in _REDUCED:
         return _reduction(ctx, call, p)
-    if node.nature == "position" and node.native in _COUNTED:
-        return [_COUNTED[node.native](picked[0], call.dtype)]
+    if node.param("counts"):
+        return [_COUNTED[node.param("counts")](picked[0], call.dtype)]
+    if node.op == "scatter_update":
+        return _put_back(call, p)
     if node.op in ("take", "gather_nd"):
         if not isinstance(call.args[1], Selected) or call.param("axis") not in (0, None):
             return NotImplemented
@@ -53,6 +55,18 @@ def on_rows(ctx: Context, call: Call) -> Any:
     return [Selected(r, p, v.dtype) for r, v in zip(results, node.outputs, strict=True)]
 
 
+def _put_back(call: Call, p: Any) -> Any:
+    """`x[mask] = f(x[mask])`: where the mask is likely, what the rows became."""
+    table, places, rows = call.args
+    if not all(isinstance(v, Selected) for v in (places, rows)) or isinstance(table, Selected):
+        return NotImplemented
+    old = value_of(table)
+    depth = places.rows.shape[-1]
+    new = K.reshape(as_float(value_of(rows.rows), p), old.shape)
+    chance = K.reshape(p, (*old.shape[:depth], *(1,) * (len(old.shape) - depth)))
+    return [blend(chance, Real(new, call.dtype), table, call.dtype)]
+
+
 def _fit(inputs: Sequence[Any]) -> bool:
     """Whether every other operand is one number, which meets all rows alike."""
     return all(isinstance(a, Selected) or len(value_of(a).shape) == 0 for a in inputs)
@@ -60,6 +74,8 @@ def _fit(inputs: Sequence[Any]) -> bool:
 
 def _keeps_rows(call: Call) -> bool:
     """Whether a structural node leaves the first axis as it is."""
+    if call.param("keeps_rows"):
+        return True
     native, attrs = call.node.native, dict(call.node.attrs)
     if native == "Squeeze":
         return bool(attrs["squeeze_dims"]) and 0 not in attrs["squeeze_dims"]
@@ -127,5 +143,13 @@ def _shape(picked: Selected, dtype: str) -> Real:
     return Real(K.stack([count, *rest]), dtype)
 
 
-# What asks how many rows there are.
-_COUNTED: dict[str, Callable[[Selected, str], Soft]] = {"Size": _size, "Shape": _shape}
+def _rows(picked: Selected, dtype: str) -> Real:
+    return Real(K.sum(picked.p), dtype)
+
+
+# What may be asked of how many rows there are: all elements, the rows, or the whole shape.
+_COUNTED: dict[str, Callable[[Selected, str], Soft]] = {
+    "all": _size,
+    "rows": _rows,
+    "shape": _shape,
+}

@@ -1,0 +1,45 @@
+"""How a recorder gets to see the operations of a running function."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bevel.frontends.torch_recorder import Recorder
+
+_active: list[Recorder] = []
+
+
+@contextmanager
+def outside() -> Iterator[None]:
+    """A context for what runs inside of a recorded function without being a part of it."""
+    with contextlib.ExitStack() as stack:
+        for recorder in _active:
+            stack.enter_context(recorder.pause())
+        yield
+
+
+class Dispatch(TorchDispatchMode):
+    """Hands every operation to a recorder."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __enter__(self) -> Any:
+        _active.append(self._recorder)
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> Any:
+        _active.remove(self._recorder)
+        return super().__exit__(*error)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self._recorder.paused:
+            return func(*args, **(kwargs or {}))
+        with self._recorder.pause():
+            return self._recorder.operation(func, args, kwargs or {})

@@ -1,0 +1,273 @@
+"""Runs the nodes of a program on PyTorch: one by one, with autograd as in the user's function.
+
+There is no graph to compile, so what other front ends compile is run as it is. Branches are handed
+the function that runs their nested programs, so that other interpretations can run them too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import torch
+
+from bevel.backend import to_numpy
+from bevel.frontends.from_torch import Trace
+from bevel.frontends.torch_dispatch import outside
+from bevel.frontends.torch_kernels import run_target
+from bevel.frontends.torch_templates import filled
+from bevel.program import Node, Program
+
+NAME = "PyTorch"
+
+Run = Callable[[Program, Sequence[Any]], list[Any]]
+
+
+def run_node(node: Node, operands: Sequence[Any], run: Run | None = None) -> list[Any]:
+    """Runs one node on tensors.
+
+    Args:
+        node: Any node of a program traced from PyTorch.
+        operands: A tensor for each of `node.inputs`.
+        run: How nested programs are run; by default natively.
+
+    Returns:
+        A list with a tensor for each output.
+    """
+    special = _SPECIAL.get(node.op)
+    if special and not node.param("followed"):
+        return special(node, operands, run or run_program)
+    attrs = dict(node.attrs)
+    args = filled(attrs["args"], operands)
+    kwargs = {k: filled(v, operands) for k, v in attrs["kwargs"]}
+    return run_target(attrs["target"], args, kwargs)
+
+
+def _run_constant(node: Node, operands: Sequence[Any], run: Run) -> list[Any]:
+    """A constant, or what Python made of values in the run that was recorded."""
+    attrs = dict(node.attrs)
+    array = np.array(node.param("value").array)
+    return [torch.as_tensor(array).to(device=attrs["device"], dtype=attrs["dtype"])]
+
+
+def _run_cond(node: Node, operands: Sequence[Any], run: Run) -> list[Any]:
+    predicate, *rest = operands
+    return run(node.programs[0 if bool(predicate) else 1], rest)
+
+
+def _run_custom_gradient(node: Node, operands: Sequence[Any], run: Run) -> list[Any]:
+    attrs = dict(node.attrs)
+    found = attrs["function"].apply(*filled(attrs["args"], operands))
+    results = found if isinstance(found, tuple) else (found,)
+    return [r for r in results if isinstance(r, torch.Tensor)]
+
+
+_SPECIAL: dict[str, Callable[[Node, Sequence[Any], Run], list[Any]]] = {
+    "constant": _run_constant,
+    "py_call": _run_constant,
+    "cond": _run_cond,
+    "custom_gradient": _run_custom_gradient,
+}
+
+
+def run_program(program: Program, operands: Sequence[Any]) -> list[Any]:
+    """Runs a program natively on tensors for its inputs and captures; gives its results."""
+    heads = (*program.inputs, *program.captures)
+    env = {value.id: tensor for value, tensor in zip(heads, operands, strict=True)}
+    for node in program.nodes:
+        results = run_node(node, [env[i] for i in node.inputs])
+        env.update(zip((v.id for v in node.outputs), results, strict=True))
+    return [env[i] for i in program.outputs]
+
+
+def function(
+    fn: Callable[..., Any], jit_compile: bool | None = None, state: Callable[[], Any] | None = None
+) -> Callable[..., Any]:
+    """The function itself: PyTorch runs it eagerly, and it reads for itself what may change."""
+    return fn
+
+
+def prepare(compiled: Callable[..., Any], leaves: Sequence[Any]) -> None:
+    """Runs a function once, for what it writes down."""
+    compiled(*leaves)
+
+
+def in_graph() -> bool:
+    """Whether a graph is being built: never, in eager PyTorch."""
+    return False
+
+
+def static_value(tensor: Any) -> Any:
+    """What is known of a tensor: all of it, since nothing is symbolic here."""
+    return to_numpy(tensor) if isinstance(tensor, torch.Tensor) else None
+
+
+def outside_graphs() -> Any:
+    """A context for what is done beside a function that is being traced."""
+    return outside()
+
+
+_alone = threading.local()
+
+
+@contextlib.contextmanager
+def as_one_replica() -> Iterator[None]:
+    """A context for what is the same on all replicas already, so that nothing is added up."""
+    before = getattr(_alone, "here", False)
+    _alone.here = True
+    try:
+        yield
+    finally:
+        _alone.here = before
+
+
+def replicas() -> int:
+    """How many processes run the same code on shards of a batch."""
+    group = torch.distributed
+    if getattr(_alone, "here", False) or not (group.is_available() and group.is_initialized()):
+        return 1
+    return group.get_world_size()
+
+
+def all_sum(value: Any) -> Any:
+    """The sum over all replicas, with its gradient; must be called by all of them."""
+    return value if replicas() == 1 else _AllSum.apply(value)
+
+
+class _AllSum(torch.autograd.Function):
+    """The gradient of a sum over processes is the sum of their gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Any) -> Any:
+        total = value.clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        total = gradients[0].clone()
+        torch.distributed.all_reduce(total)
+        return total
+
+
+class _Assigning(torch.autograd.Function):
+    """Hands values through; on the way back variables are assigned."""
+
+    @staticmethod
+    def forward(ctx: Any, variables: Any, *values: Any) -> Any:
+        ctx.pairs = list(zip(variables, (v.detach() for v in values), strict=True))
+        return tuple(v.clone() for v in values)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        for variable, value in ctx.pairs:
+            variable.assign(value)
+        return (None, *gradients)
+
+
+def assigned_by_gradient(variables: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+    """The values as they are; a gradient on its way back through them assigns Keras variables."""
+    if not values:
+        return []
+    return list(_Assigning.apply(tuple(variables), *values))
+
+
+def in_xla() -> bool:
+    """Whether a graph is being built that XLA will compile: never here."""
+    return False
+
+
+def execute(trace: Trace, leaves: Sequence[Any]) -> Any:
+    """What the user's function returns for new leaves: it is run itself, whatever way it takes."""
+    positional, named = trace.arguments.rebuild(leaves)
+    return trace.fn(*positional, **named)
+
+
+def vjp(
+    node: Node, operands: Sequence[Any]
+) -> tuple[list[Any], Callable[[Sequence[Any]], list[Any]]]:
+    """Runs one node, and gives what turns cotangents of its results into those of its operands."""
+    own = [o.detach().requires_grad_() if _is_differentiable(o) else o for o in operands]
+    with torch.enable_grad():
+        results = run_node(node, own)
+
+    def pull_back(cotangents: Sequence[Any]) -> list[Any]:
+        pairs = [(r, c) for r, c in zip(results, cotangents, strict=True) if r.requires_grad]
+        sources = [o for o in own if _is_differentiable(o)]
+        if not pairs or not sources:
+            return [None] * len(own)
+        found = iter(
+            torch.autograd.grad(
+                [r for r, _ in pairs], sources, [c for _, c in pairs], allow_unused=True
+            )
+        )
+        return [next(found) if _is_differentiable(o) else None for o in own]
+
+    return results, pull_back
+
+
+def _is_differentiable(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
+
+
+def scalar(results: Any) -> Any:
+    """One float64 number for whatever a function returns: the sum of the means of its results."""
+    total = torch.zeros((), dtype=torch.float64)
+    for result in keras.tree.flatten(results):
+        if isinstance(result, torch.Tensor | np.ndarray | np.generic | bool | int | float):
+            total = total + torch.as_tensor(result).to("cpu", torch.float64).mean()
+    return total
+
+
+def value_and_gradient(
+    fn: Callable[..., Any], trained: Sequence[int], compiled: bool, missing: int = 0
+) -> Callable[[Sequence[Any]], tuple[float, list[Any]]]:
+    """The scalar value of a function of leaves, and its gradient to the trained ones as numpy.
+
+    Args:
+        fn: A function of tensors.
+        trained: Positions of the leaves to differentiate.
+        compiled: Makes no difference here.
+        missing: How many gradients to give as None, for arguments that are not differentiated.
+
+    Returns:
+        A function of the leaves; a gradient is None where none is connected.
+    """
+
+    def call(leaves: Sequence[Any]) -> tuple[float, list[Any]]:
+        given = [tensor(leaf).detach() for leaf in leaves]
+        sources = [given[i].clone().requires_grad_() for i in trained]
+        with torch.inference_mode(False), torch.enable_grad():
+            for i, source in zip(trained, sources, strict=True):
+                given[i] = source
+            # as the output of a model would be: a function may write into it
+            given = [leaf.clone() for leaf in given]
+            value = scalar(fn(*given))
+            found: Sequence[Any] = [None] * len(sources)
+            if sources and value.requires_grad:
+                found = torch.autograd.grad(value, sources, allow_unused=True)
+        arrays = [None if g is None else to_numpy(g) for g in found]
+        return float(value.detach()), [*arrays, *[None] * missing]
+
+    return call
+
+
+def like(cotangent: Any, result: Any) -> Any:
+    """A cotangent in the dtype of the result it belongs to (as it is, for what has none)."""
+    if not _is_differentiable(result):
+        return cotangent
+    return torch.as_tensor(cotangent).to(result.device, result.dtype)
+
+
+def tensor(value: Any) -> Any:
+    """A leaf as a tensor."""
+    return value if isinstance(value, torch.Tensor) else keras.ops.convert_to_tensor(value)
+
+
+def ones(result: Any) -> Any:
+    """The cotangent of a result whose elements all count alike."""
+    return torch.ones_like(result)

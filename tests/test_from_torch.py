@@ -1,0 +1,226 @@
+"""PyTorch's front end: what is written down, audited and relaxed of ordinary eager code."""
+
+from __future__ import annotations
+
+import keras
+import pytest
+
+if keras.backend.backend() != "torch":
+    pytest.skip("Keras runs on another framework here", allow_module_level=True)
+
+import torch
+
+import bevel
+from bevel import frontends
+from tests.descent_torch import descend
+from tests.torch_losses import LOSSES
+
+torch.set_num_threads(1)
+
+
+def tensors(name: str, seed: int = 0):
+    y, p = LOSSES[name].make(seed)
+    return torch.tensor(y), torch.tensor(p)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_program_gives_what_the_function_gives(name):
+    y, p = tensors(name)
+    trace = frontends.frontend().trace(LOSSES[name].fn, (y, p), {})
+    operands = [y, p, *trace.captured]
+    found = trace.pack(frontends.executor().run_program(trace.program, operands))
+    torch.testing.assert_close(found, LOSSES[name].fn(y.clone(), p.clone()), check_dtype=False)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_verdict_operation_and_line(name):
+    case = LOSSES[name]
+    report = bevel.audit(case.fn, *tensors(name), wrt=1)
+    assert report.verdict == case.verdict, str(report)
+    found = [f for f in report.findings if f.severity == "error"]
+    if case.named:
+        assert {f.native_op for f in found} & set(case.named), str(report)
+    if case.line:
+        assert any(f.loc and case.line in f.loc.text for f in found), str(report)
+    assert all(f.loc for f in found), str(report)
+
+
+RELAXED = [n for n, case in LOSSES.items() if case.descends is not None]
+
+
+@pytest.mark.parametrize("name", RELAXED)
+def test_relaxed_gradient_is_finite_and_not_zero(name):
+    y, p = tensors(name)
+    p.requires_grad_()
+    value = bevel.relax(LOSSES[name].fn, wrt=1)(y, p)
+    value.backward()
+    assert torch.isfinite(value)
+    assert torch.all(torch.isfinite(p.grad))
+    assert torch.any(p.grad != 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RELAXED)
+def test_descent(name):
+    case = LOSSES[name]
+    y, p = case.make(0)
+    best = case.best
+    if best is None:
+        best = float(case.fn(torch.tensor(y), torch.tensor(y)).detach())
+    found = descend(case.fn, bevel.relax(case.fn, wrt=1), y, p, maximize=case.maximize, steps=300)
+    assert found.share(best) >= case.descends, found
+
+
+def hard_share(y, p):
+    return ((p > 0.5).float() - y).abs().mean()
+
+
+def drawn(n: int = 24):
+    generator = torch.Generator().manual_seed(0)
+    y = (torch.rand(n, generator=generator) > 0.5).float()
+    return y, torch.rand(n, generator=generator, requires_grad=True)
+
+
+def test_a_weight_from_outside_gets_its_gradient_through_relaxed_code():
+    scale = torch.nn.Parameter(torch.tensor(2.0))
+    y, p = drawn()
+    value = bevel.relax(lambda y, p: scale * hard_share(y, p))(y, p)
+    value.backward()
+    torch.testing.assert_close(scale.grad, value.detach() / 2)
+    with torch.no_grad():
+        scale.mul_(2)
+    again = bevel.relax(lambda y, p: scale * hard_share(y, p))(y, p)
+    torch.testing.assert_close(again, 2 * value)
+
+
+def test_a_model_trains_on_the_relaxed_metric():
+    torch.manual_seed(0)
+    x = torch.randn(64, 4)
+    y = (x @ torch.tensor([1.0, -2.0, 0.5, 3.0]) > 0).float()
+    model, relaxed = torch.nn.Linear(4, 1), bevel.relax(hard_share)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(80):
+        optimizer.zero_grad()
+        relaxed(y, torch.sigmoid(model(x)[:, 0])).backward()
+        optimizer.step()
+    assert hard_share(y, torch.sigmoid(model(x)[:, 0])) < 0.05
+
+
+def test_the_parameters_of_a_module_are_those_of_its_forward():
+    class Loss(torch.nn.Module):
+        def forward(self, p, y):
+            return hard_share(y, p)
+
+    y, p = drawn()
+    bevel.relax(Loss(), wrt="p")(p, y).backward()
+    assert torch.all(p.grad != 0)
+
+
+def test_half_precision_and_autocast():
+    y, p = drawn()
+    relaxed = bevel.relax(lambda y, p: hard_share(y, torch.sigmoid(p @ p.T)))
+    square = torch.randn(4, 4, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = relaxed(torch.ones(4, 4), square)
+    value.backward()
+    assert torch.all(torch.isfinite(square.grad))
+    half = p.detach().bfloat16().requires_grad_()
+    bevel.relax(hard_share)(y.bfloat16(), half).backward()
+    assert half.grad.dtype == torch.bfloat16
+    assert torch.any(half.grad != 0)
+
+
+def test_without_grad_there_is_a_value_and_no_gradient():
+    y, p = drawn()
+    with torch.no_grad():
+        assert not bevel.relax(hard_share)(y, p).requires_grad
+    with torch.inference_mode():
+        bevel.relax(hard_share)(y, p)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RELAXED)
+def test_the_hard_forward_gives_the_exact_value(name):
+    y, p = tensors(name)
+    exact = LOSSES[name].fn(y.clone(), p.clone())
+    found = bevel.relax(LOSSES[name].fn, wrt=1, forward="hard")(y, p)
+    torch.testing.assert_close(found, exact, check_dtype=False)
+
+
+def test_an_argument_is_not_written_into():
+    def overwriting(y, p):
+        p[p < 0] = 0
+        return (p - y).sum()
+
+    y, p = tensors("masked_assignment")
+    before = p.clone()
+    trace = frontends.frontend().trace(overwriting, (y, p), {})
+    assert torch.equal(p, before)
+    assert not trace.depends_on_values
+
+
+def test_a_branch_is_noted_with_its_line_and_both_sides():
+    def by_mean(y, p):
+        if p.mean() > 0.5:
+            return (p - y).abs().mean()
+        return ((p - y) ** 2).mean()
+
+    y, p = drawn()
+    program = bevel.trace(by_mean, y, p)
+    (node,) = [node for node in program.nodes if node.op == "cond"]
+    assert "p.mean() > 0.5" in node.loc.text
+    relaxed = bevel.relax(by_mean, temperature=1e-4)
+    for moved in (p.detach() * 0.4, 0.6 + p.detach() * 0.4):
+        torch.testing.assert_close(relaxed(y, moved), by_mean(y, moved))
+
+
+def test_a_check_of_arguments_is_no_branch_of_the_result():
+    report = bevel.audit(LOSSES["accuracy_with_checks"].fn, *tensors("accuracy_with_checks"), wrt=1)
+    lines = {f.loc.text for f in report.findings if f.severity == "error"}
+    assert len(lines) == 1
+    assert ">= 0.5" in lines.pop()
+
+
+def test_what_goes_through_numpy_is_refused_at_its_line():
+    y, p = tensors("by_numpy")
+    with pytest.raises(bevel.errors.UnknownOperationError, match="py_call") as caught:
+        bevel.relax(LOSSES["by_numpy"].fn, wrt=1)(y, p)
+    assert ".numpy()" in caught.value.loc.text
+
+
+def test_python_and_numpy_are_themselves_again_after_a_trace():
+    def lengths(y, p):
+        return torch.tensor(float(len(p)) / max(len(y), 1)) * p.sum()
+
+    bevel.trace(lengths, *drawn())
+    assert "float" not in globals()
+    assert "len" not in globals()
+    assert torch.autograd.Function.apply.__module__ == "torch.autograd.function"
+
+
+def test_an_error_of_the_function_is_shown_at_its_line():
+    def broken(y, p):
+        return (y[:3] * p).sum()
+
+    with pytest.raises(bevel.errors.TraceError) as caught:
+        bevel.trace(broken, *drawn())
+    assert "y[:3] * p" in caught.value.loc.text
+
+
+def test_views_that_are_written_through_each_other():
+    def tangled(y, p):
+        grid = p.reshape(4, 6).clone()
+        row, column = grid[1], grid[:, 2]
+        row += 1
+        column[0] = row[2]
+        grid.t()[3] *= 2
+        flat = grid.view(-1)
+        flat[5:7] = column[:2]
+        return (flat * y).sum() + row.sum() + column.sum()
+
+    y, p = drawn()
+    trace = frontends.frontend().trace(tangled, (y, p), {})
+    (found,) = frontends.executor().run_program(trace.program, [y, p, *trace.captured])
+    exact = tangled(y, p)
+    torch.testing.assert_close(found, exact)
+    torch.testing.assert_close(torch.autograd.grad(found, p)[0], torch.autograd.grad(exact, p)[0])
