@@ -391,7 +391,10 @@ def test_a_model_is_fitted_to_a_metric():
     assert float(score.result()[0]) > 0.9
 
 
-@pytest.mark.parametrize("order", ["import jax, bevel", "import bevel, jax"])
+@pytest.mark.parametrize(
+    "order",
+    ["import bevel, jax", pytest.param("import jax, bevel", marks=pytest.mark.slow)],
+)
 def test_someone_who_imports_jax_needs_no_setting(order, monkeypatch):
     monkeypatch.delenv("KERAS_BACKEND")
     code = (
