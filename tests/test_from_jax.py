@@ -168,6 +168,19 @@ def test_the_table_holds_words_and_primitives_of_jax():
     assert set(jax_names.NAMES) - renamed <= known
 
 
+def test_a_choice_takes_its_cases_in_the_order_of_where():
+    def fn(x):
+        return jnp.where(x > 0, 3.0, 1.0)
+
+    np.testing.assert_allclose(bevel.relax(fn, temperature=1e-4)(X), fn(X), atol=1e-2)
+
+
+def test_a_declared_gradient_is_that_of_the_operands_not_of_the_values_beside_them():
+    nodes = bevel.trace(lambda x: cases_jax_written.through(x), X).nodes
+    (declared,) = [node for node in nodes if node.op == "custom_gradient"]
+    assert declared.param("gradients") == (False, True)
+
+
 def test_library_functions_are_written_out_without_a_call():
     assert {"call", "custom_gradient", "stop_gradient"}.isdisjoint(
         words(lambda x: jax.nn.softmax(jax.nn.silu(jnp.clip(x, 0, 1))), X)
