@@ -168,6 +168,19 @@ def test_the_table_holds_words_and_primitives_of_jax():
     assert set(jax_names.NAMES) - renamed <= known
 
 
+def test_a_choice_takes_its_cases_in_the_order_of_where():
+    def fn(x):
+        return jnp.where(x > 0, 3.0, 1.0)
+
+    np.testing.assert_allclose(bevel.relax(fn, temperature=1e-4)(X), fn(X), atol=1e-2)
+
+
+def test_a_declared_gradient_is_that_of_the_operands_not_of_the_values_beside_them():
+    nodes = bevel.trace(lambda x: cases_jax_written.through(x), X).nodes
+    (declared,) = [node for node in nodes if node.op == "custom_gradient"]
+    assert declared.param("gradients") == (False, True)
+
+
 def test_library_functions_are_written_out_without_a_call():
     assert {"call", "custom_gradient", "stop_gradient"}.isdisjoint(
         words(lambda x: jax.nn.softmax(jax.nn.silu(jnp.clip(x, 0, 1))), X)
@@ -391,7 +404,10 @@ def test_a_model_is_fitted_to_a_metric():
     assert float(score.result()[0]) > 0.9
 
 
-@pytest.mark.parametrize("order", ["import jax, bevel", "import bevel, jax"])
+@pytest.mark.parametrize(
+    "order",
+    ["import bevel, jax", pytest.param("import jax, bevel", marks=pytest.mark.slow)],
+)
 def test_someone_who_imports_jax_needs_no_setting(order, monkeypatch):
     monkeypatch.delenv("KERAS_BACKEND")
     code = (

@@ -78,7 +78,11 @@ FRONT_ENDS = {"from_jax": ("test_from_jax.py", 60), "wild-jax": ("wild/test_jax.
 
 
 @pytest.mark.parametrize("name", FRONT_ENDS)
-@pytest.mark.parametrize("selected", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "selected",
+    ["not slow", pytest.param("slow", marks=pytest.mark.slow)],
+    ids=["quick", "others"],
+)
 def test_the_front_end_of_jax(name: str, selected: str) -> None:
     file, least = FRONT_ENDS[name]
     path = Path(__file__).parents[1] / file

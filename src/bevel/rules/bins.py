@@ -4,8 +4,9 @@ and not the edge above.
     chance of bin k  =  K((x - edge_k) / width) - K((x - edge_(k+1)) / width)
 
 One width serves all edges, so the chances are never negative and sum to 1: the temperature times
-the mean distance of the edges, stretched as the steps of a rounding are. Dense: a weight for each
-value and bin.
+the mean distance of the edges, or the spread of the values where that is smaller. Not stretched as
+the steps of a rounding are: the tails of a few wide bins would then overlap so far that the right
+soft counts come from wrong hard ones. Dense: a weight for each value and bin.
 """
 
 from __future__ import annotations
