@@ -1,7 +1,9 @@
 """The README and the generated documentation say what the code does."""
 
+import os
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -29,14 +31,50 @@ def test_each_command_stands_alone_once(command):
     assert README.splitlines().count(command) == 1
 
 
+CODES = dict(zip(("tensorflow", "jax", "torch"), blocks("python"), strict=True))
+
+
 def test_the_example_prints_what_the_readme_says(tmp_path, monkeypatch, capsys):
-    (code,) = blocks("python")
     (printed,) = blocks("text")
     monkeypatch.chdir(tmp_path)
-    Path("missed.py").write_text(code, encoding="utf-8")
+    Path("missed.py").write_text(CODES["tensorflow"], encoding="utf-8")
     runpy.run_path(str(tmp_path / "missed.py"))
     assert capsys.readouterr().out == printed
-    assert len([line for line in code.splitlines() if line]) <= 10
+
+
+# One line more than the README has, to use what its last line makes.
+USES = {
+    "jax": "slope = slope(jnp.array([0.0, 1.0, 1.0]), jnp.array([0.3, 0.4, 0.8]))\n",
+    "torch": "p = torch.tensor([0.3, 0.4, 0.8], requires_grad=True)\n"
+    "criterion(torch.tensor([0.0, 1.0, 1.0]), p).backward()\nslope = p.grad\n",
+}
+
+
+@pytest.mark.parametrize("framework", USES)
+def test_the_example_in_another_framework(framework, tmp_path):
+    pytest.importorskip(framework)
+    code = CODES[framework] + USES[framework] + "print(*(float(g) for g in slope))\n"
+    (tmp_path / "missed.py").write_text(code, encoding="utf-8")
+    environment = {k: v for k, v in os.environ.items() if k != "KERAS_BACKEND"}
+    run = subprocess.run(
+        [sys.executable, "missed.py"],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    *report, slopes = run.stdout.splitlines()
+    assert report[0].startswith("missed: blocked")
+    assert "B101" in run.stdout
+    assert "(y_pred > 0.5)" in run.stdout
+    low, high, sure = (float(g) for g in slopes.split())
+    assert low > 0 > high  # the loss falls with the scores of what is true
+    assert sure < 0
+
+
+def test_each_example_has_at_most_ten_lines():
+    assert all(len([line for line in c.splitlines() if line]) <= 10 for c in CODES.values())
 
 
 def test_the_model_of_the_example_learns(tmp_path, monkeypatch):
@@ -44,7 +82,7 @@ def test_the_model_of_the_example_learns(tmp_path, monkeypatch):
     import numpy as np
 
     monkeypatch.chdir(tmp_path)
-    Path("missed.py").write_text(blocks("python")[0], encoding="utf-8")
+    Path("missed.py").write_text(CODES["tensorflow"], encoding="utf-8")
     keras.utils.set_random_seed(0)
     names = runpy.run_path("missed.py")
     draw = np.random.default_rng(0)
