@@ -38,6 +38,8 @@ def run_node(node: Node, operands: Sequence[Any], run: Run | None = None) -> lis
     Returns:
         A list with a tensor for each output.
     """
+    # what is known whatever the values are comes as an array of numpy
+    operands = [torch.as_tensor(o) if isinstance(o, np.ndarray) else o for o in operands]
     special = _SPECIAL.get(node.op)
     if special and not node.param("followed"):
         return special(node, operands, run or run_program)
