@@ -150,7 +150,7 @@ ENTRIES = {
 NOT_RELAXED: dict[str, str] = {
     "unique_values": "how many values there are depends on the prediction",
     "bitwise_and": "bits of a number that depends smoothly on the prediction",
-    "py_call": "`tf.py_function` and `tf.numpy_function` run code that Bevel does not see",
+    "py_call": "`tf.py_function`, `jax.pure_callback`, `.numpy()` run code that Bevel does not see",
     "sets": "`tf.sets`, `tf.edit_distance`, strings and hashing have no soft counterpart here",
     "random": "draws whose probabilities depend on the prediction",
 }
