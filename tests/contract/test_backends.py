@@ -39,18 +39,6 @@ def test_plain_functions_are_the_same_on_another_backend(backend: str) -> None:
     assert _passed(Path(__file__).parents[1] / "test_python_layers.py", backend) > 40
 
 
-FRONT_ENDS = {"torch": {"test_from_torch.py": 120, "wild/test_torch.py": 25}}
-
-
-@pytest.mark.parametrize(
-    ("backend", "file", "least"),
-    [(b, file, least) for b, files in FRONT_ENDS.items() for file, least in files.items()],
-)
-def test_a_front_end_in_its_own_process(backend: str, file: str, least: int) -> None:
-    found = _passed(Path(__file__).parents[1] / file, backend, marked="not slow")
-    assert found >= least
-
-
 # JAX traces and compiles each case anew, which takes minutes; one of each family runs by default.
 IN_JAX = {
     "test_pairwise.py": "linear and (two_batches or same_segment or precision)",
@@ -73,20 +61,26 @@ def test_sums_order_and_losses_are_the_same_on_another_backend(table: str, backe
     assert _passed(path, name, selected=selected, float64=complete) > 3
 
 
-# Front ends are tested in a process of their framework.
-FRONT_ENDS = {"from_jax": ("test_from_jax.py", 60), "wild-jax": ("wild/test_jax.py", 40)}
+# Front ends are tested in a process of their framework; how many tests must pass by default.
+FRONT_ENDS = [
+    ("torch", "test_from_torch.py", 120),
+    ("torch", "wild/test_torch.py", 25),
+    ("jax", "test_from_jax.py", 60),
+    ("jax", "wild/test_jax.py", 40),
+]
 
 
-@pytest.mark.parametrize("name", FRONT_ENDS)
-@pytest.mark.parametrize(
-    "selected",
-    ["not slow", pytest.param("slow", marks=pytest.mark.slow)],
-    ids=["quick", "others"],
-)
-def test_the_front_end_of_jax(name: str, selected: str) -> None:
-    file, least = FRONT_ENDS[name]
+@pytest.mark.parametrize(("backend", "file", "least"), FRONT_ENDS)
+def test_a_front_end(backend: str, file: str, least: int) -> None:
     path = Path(__file__).parents[1] / file
-    assert _passed(path, "jax", selected=selected, float64=False) >= least
+    assert _passed(path, backend, marked="not slow", float64=False) >= least
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("backend", "file", "least"), FRONT_ENDS)
+def test_the_rest_of_a_front_end(backend: str, file: str, least: int) -> None:
+    path = Path(__file__).parents[1] / file
+    assert _passed(path, backend, marked="slow", float64=False) > 5
 
 
 def _passed(
@@ -109,6 +103,7 @@ def _passed(
         "JAX_ENABLE_X64": str(int(float64)),
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "OMP_NUM_THREADS": "1",  # two processes share two cores
     }
     options = ["-q", "-o", "addopts=", "-p", "no:cacheprovider", "-k", selected, "-m", marked]
     run = subprocess.run(
