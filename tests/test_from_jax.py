@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
@@ -416,3 +417,47 @@ def test_someone_who_imports_jax_needs_no_setting(order, monkeypatch):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "blocked"
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Line:
+    """Parameters as Equinox and Flax hold them: an object that is registered as a pytree."""
+
+    slope: jax.Array
+    offset: jax.Array
+
+
+def line_accuracy(line, y_true, x):
+    return jnp.mean((x * line.slope + line.offset > 0.5) == (y_true > 0.5))
+
+
+def test_what_a_registered_object_holds_can_be_trained():
+    line = Line(jnp.float32(1.0), jnp.float32(0.1))
+    assert bevel.audit(line_accuracy, line, Y, P, wrt="line").verdict == "blocked"
+    relaxed = bevel.relax(line_accuracy, wrt="line")
+    found = jax.jit(jax.grad(relaxed))(line, Y, P)
+    assert isinstance(found, Line)
+    assert found.slope != 0
+    assert found.offset != 0
+
+
+def test_of_numbers_alone_a_float_is_what_is_trained():
+    assert bevel.audit(lambda x: jnp.round(x * 3), 0.5).verdict == "blocked"
+    assert bevel.audit(lambda x: x**2, 0.5).verdict == "trains"
+
+
+def test_a_declared_gradient_of_zero_is_named():
+    @jax.custom_jvp
+    def silent(x):
+        return jnp.maximum(x, 0)
+
+    silent.defjvp(lambda xs, ts: (silent(*xs), 0 * ts[0]))
+
+    def loss(y_true, y_pred):
+        return jnp.mean(silent(y_pred + 1) - y_true)
+
+    report = bevel.audit(loss, Y, P)
+    assert report.verdict == "blocked"
+    (finding,) = [f for f in report.findings if f.severity == "error"]
+    assert (finding.code, finding.loc.function) == ("B401", "loss")
