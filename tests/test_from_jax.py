@@ -461,3 +461,30 @@ def test_a_declared_gradient_of_zero_is_named():
     assert report.verdict == "blocked"
     (finding,) = [f for f in report.findings if f.severity == "error"]
     assert (finding.code, finding.loc.function) == ("B401", "loss")
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: jnp.nonzero(x > 0, size=12, fill_value=-1)[0],
+        lambda x: jnp.flatnonzero(x > 0, size=4),
+        lambda x: jnp.compress(x > 0, x, size=12, fill_value=-2.0),
+        lambda x: jnp.unique(jnp.round(x), size=6, fill_value=-9.0),
+        lambda x: jnp.argsort(~(x > 0.3)),
+    ],
+    ids=["nonzero", "first-places", "compress", "unique", "partition"],
+)
+def test_places_of_a_mask_tend_to_the_hard_ones(fn):
+    np.testing.assert_array_equal(ran(fn, X), fn(jnp.asarray(X)))
+    cold = bevel.relax(fn, temperature=1e-4)(X)
+    np.testing.assert_allclose(cold, fn(jnp.asarray(X)), atol=0.02)
+
+
+def test_what_stands_at_the_places_of_a_mask_is_expected_by_the_chances():
+    def picked(y_true, y_pred):
+        places = jnp.nonzero(y_pred > 0, size=12, fill_value=-1)[0]
+        return jnp.sum(jnp.where(places >= 0, y_true[places], 0.0))
+
+    gain = np.cos(7 * X)
+    found = jax.grad(bevel.relax(picked), 1)(gain, X)
+    np.testing.assert_array_equal(np.sign(found), np.sign(gain))

@@ -174,6 +174,16 @@ def wrap_index(size: Any) -> Kernel:
     return function("select_n", lambda i: jnp.where(i < 0, i + size, i), "wrap", int(size))
 
 
+def nonzero(size: int, dtype: str) -> Kernel:
+    """The first places where a mask holds; its length, where there are fewer."""
+
+    def run(mask: Any) -> Any:
+        counts = jnp.bincount(jnp.cumsum(mask), length=size)
+        return jnp.cumsum(counts).astype(dtype)
+
+    return function("cumsum", run, "nonzero", size, dtype)
+
+
 def one_hot(classes: int, axis: int, dtype: Any) -> Kernel:
     """The code of a position: `on` there, `off` elsewhere, along a new axis."""
 

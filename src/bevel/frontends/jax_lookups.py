@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 from bevel.frontends import jax_kernels as kernels
+from bevel.frontends import jax_names as names
 from bevel.program import Node
 
 Written = list[int] | None
@@ -180,6 +181,91 @@ def _select(scope: Any, eqn: Any, inputs: list[int]) -> Written:
     )  # fmt: skip
 
 
+def _cumsum(scope: Any, eqn: Any, inputs: list[int]) -> Written:
+    """`nonzero(mask, size=k)`, which is written as sums: how many running counts are at most i."""
+    counted = scope.makers.get(inputs[0])
+    if counted is None or counted.op != "scatter_add" or not counted.param("is_plain"):
+        return None
+    table, index, ones = counted.inputs
+    index = _behind(scope, index, "broadcast_in_dim", "wrap_index")
+    lifted = scope.makers.get(index)
+    if lifted is not None and lifted.op == "maximum" and _filled(scope, lifted.inputs[0]) == 0:
+        index = lifted.inputs[1]
+    running = scope.makers.get(index)
+    if running is None or running.native != "cumsum" or eqn.params["reverse"]:
+        return None
+    mask = _cast_truth(scope, running.inputs[0])
+    if mask is None or len(scope.values[mask].shape) != 1 or dict(running.params).get("reverse"):
+        return None
+    if _filled(scope, table) != 0 or _filled(scope, ones) != 1:
+        return None
+    size = scope.values[inputs[0]].shape[0]
+    made = scope.new(eqn.outvars[0].aval)
+    (found,) = scope.add(
+        "nonzero", [mask], [made], kernels.nonzero(size, made.dtype), scope.frames(eqn),
+        params={"size": size},
+    )  # fmt: skip
+    scope.picked[mask] = found
+    return [found]
+
+
+def _compared(scope: Any, eqn: Any, inputs: list[int]) -> Written:
+    """`arange(k) < sum(mask)` beside the places of a mask: which of those were found."""
+    places, total = (scope.makers.get(i) for i in inputs)
+    if places is None or total is None or places.native != "iota" or total.op != "sum":
+        return None
+    mask = _cast_truth(scope, total.inputs[0])
+    found = scope.picked.get(mask)
+    if found is None or scope.values[found].shape != eqn.outvars[0].aval.shape:
+        return None
+    count = scope.constant(scope.values[mask].shape[0], scope.values[found].dtype)
+    word, operands, _ = names.word_of(eqn)
+    return scope.add(
+        word, [found, count], [scope.new(eqn.outvars[0].aval)], kernels.primitive(eqn),
+        scope.frames(eqn), operands=operands,
+    )  # fmt: skip
+
+
+def _unchanged(scope: Any, eqn: Any, inputs: list[int]) -> Written:
+    """A slice of everything, a turn of an axis of one; nothing is written for these."""
+    shape = scope.values[inputs[0]].shape
+    if eqn.primitive.name == "slice":
+        same = shape == tuple(eqn.outvars[0].aval.shape)
+    else:
+        same = all(shape[d] == 1 for d in eqn.params["dimensions"])
+    return [inputs[0]] if same else None
+
+
+def _back(scope: Any, eqn: Any, inputs: list[int]) -> Written:
+    """A row that was made a column and then a row again is the row."""
+    shape = tuple(eqn.outvars[0].aval.shape)
+    before = _behind(scope, inputs[0], "reshape", "squeeze", "transpose", "expand_dims")
+    same = len(shape) == 1 and scope.values[before].shape == shape
+    return [before] if same and before != inputs[0] else None
+
+
+def _cast_truth(scope: Any, i: int) -> int | None:
+    """The truths that a number of 0 and 1 was made from."""
+    maker = scope.makers.get(i)
+    if maker is None or maker.op != "astype" or scope.values[maker.inputs[0]].dtype != "bool":
+        return None
+    return maker.inputs[0]
+
+
+def _behind(scope: Any, i: int, *passed: str) -> int:
+    """What a value was before operations of these names."""
+    maker = scope.makers.get(i)
+    while maker is not None and (maker.native in passed or maker.op in passed):
+        i = maker.inputs[0]
+        maker = scope.makers.get(i)
+    return i
+
+
+def _filled(scope: Any, i: int) -> Any:
+    """The one number that an array is full of, if that is known."""
+    return _known(scope, _behind(scope, i, "broadcast_in_dim", "identity"))
+
+
 def _before(scope: Any, i: int) -> int | None:
     """The operand of a cast that changes nothing."""
     maker = scope.makers.get(i)
@@ -235,4 +321,11 @@ LOOK_UPS: dict[str, Callable[[Any, Any, list[int]], Written]] = {
     "sort": _sort,
     "iota": _iota,
     "select_n": _select,
+    "cumsum": _cumsum,
+    "rev": _unchanged,
+    "slice": _unchanged,
+    "squeeze": _back,
+    "reshape": _back,
+    "ge": _compared,
+    "lt": _compared,
 }
