@@ -86,6 +86,11 @@ LOOK_UPS = {
     "descending": lambda x: jnp.argsort(x, axis=0, descending=True),
     "several": lambda x: lax.sort((x, -x, jnp.zeros_like(x)), dimension=1, num_keys=1),
     "two-keys": lambda x: jnp.lexsort((x[0, 0], x[0, 1])),
+    "turned": lambda x: x[0, 0, :4].reshape(2, 2).T.reshape(4),
+    "turned-back": lambda x: x[0, 0].reshape(5, 1).T[::-1][0],
+    "less": lambda x: x.at[:, PICKED].subtract(1.0),
+    "less-each": lambda x: jnp.ones(5).at[jnp.argmax(x[0], -1)].subtract(x[0, :, 0]),
+    "highest": lambda x: jnp.zeros(2, int).at[jnp.array([0, 1, 0])].max(x[:, 0, 0] > 0),
     "one-hot-first": lambda x: jax.nn.one_hot(jnp.argmax(x, -1), 5, axis=1),
 }
 
@@ -99,7 +104,17 @@ def test_look_ups_and_orders_run_as_they_are(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["along-1", "mapped", "mapped-inside", "sorted-axis", "descending", "sliced", "one-hot-first"]
+    [
+        "along-1",
+        "highest",
+        "less-each",
+        "mapped",
+        "mapped-inside",
+        "sorted-axis",
+        "descending",
+        "sliced",
+        "one-hot-first",
+    ]
     + [pytest.param(n, marks=pytest.mark.slow) for n in ("along-0", "along-2", "mapped-twice")],
 )
 def test_soft_look_ups_and_orders_tend_to_the_hard_ones(name):

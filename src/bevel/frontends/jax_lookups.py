@@ -108,7 +108,7 @@ def _scatter(scope: Any, eqn: Any, inputs: list[int]) -> Written:
     points = tuple(numbers.scatter_dims_to_operand_dims)
     if any(d not in numbers.inserted_window_dims for d in points):
         return None
-    word = "scatter_add" if eqn.primitive.name == "scatter-add" else "scatter_update"
+    word = "scatter_update" if eqn.primitive.name == "scatter" else "scatter_add"
     is_plain = points == tuple(range(depth)) and not numbers.operand_batching_dims
     if word == "scatter_update" and not is_plain:
         return None
@@ -116,6 +116,13 @@ def _scatter(scope: Any, eqn: Any, inputs: list[int]) -> Written:
     window = [int(d) for d in numbers.update_window_dims]
     first = [d for d in range(len(scope.values[updates].shape)) if d not in window]
     updates = _arranged(scope, updates, [*first, *window])
+    if eqn.primitive.name == "scatter-sub":
+        value = scope.values[updates]
+        made, kernel = (
+            scope.value(value.shape, value.dtype),
+            kernels.elementwise("neg", jax.lax.neg),
+        )
+        (updates,) = scope.add("negative", [updates], [made], kernel, scope.frames(eqn))
     return scope.add(
         word, [table, index, updates], [scope.new(eqn.outvars[0].aval)], kernels.scatter(eqn),
         scope.frames(eqn),
@@ -226,6 +233,10 @@ def _compared(scope: Any, eqn: Any, inputs: list[int]) -> Written:
     )  # fmt: skip
 
 
+# What a row goes through unchanged, as long as no other axis is longer than 1.
+_TURNS = frozenset({"reshape", "squeeze", "transpose", "expand_dims"})
+
+
 def _unchanged(scope: Any, eqn: Any, inputs: list[int]) -> Written:
     """A slice of everything, a turn of an axis of one; nothing is written for these."""
     shape = scope.values[inputs[0]].shape
@@ -238,10 +249,15 @@ def _unchanged(scope: Any, eqn: Any, inputs: list[int]) -> Written:
 
 def _back(scope: Any, eqn: Any, inputs: list[int]) -> Written:
     """A row that was made a column and then a row again is the row."""
-    shape = tuple(eqn.outvars[0].aval.shape)
-    before = _behind(scope, inputs[0], "reshape", "squeeze", "transpose", "expand_dims")
-    same = len(shape) == 1 and scope.values[before].shape == shape
-    return [before] if same and before != inputs[0] else None
+    shape, before = tuple(eqn.outvars[0].aval.shape), inputs[0]
+    while len(shape) == 1 and max(scope.values[before].shape, default=1) == shape[0]:
+        if scope.values[before].shape == shape:
+            return [before]
+        maker = scope.makers.get(before)
+        if maker is None or maker.native not in _TURNS:
+            break
+        before = maker.inputs[0]
+    return None
 
 
 def _cast_truth(scope: Any, i: int) -> int | None:
@@ -318,6 +334,7 @@ LOOK_UPS: dict[str, Callable[[Any, Any, list[int]], Written]] = {
     "dynamic_slice": _dynamic_slice,
     "scatter": _scatter,
     "scatter-add": _scatter,
+    "scatter-sub": _scatter,
     "sort": _sort,
     "iota": _iota,
     "select_n": _select,
