@@ -77,6 +77,8 @@ LOOK_UPS = {
     "mapped-inside": lambda x: jax.vmap(lambda r: r[:, jnp.argmax(r[0])], 1)(x),
     "mapped-twice": lambda x: jax.vmap(jax.vmap(lambda r: r[jnp.argmax(r)]))(x),
     "sliced": lambda x: lax.dynamic_slice_in_dim(x, jnp.argmax(x[:, 0, 0]), 1, 0),
+    "window": lambda x: lax.dynamic_slice_in_dim(x, jnp.argmax(x[0, :, 0]), 2, 1),
+    "crop": lambda x: lax.dynamic_slice(x, (0, jnp.argmax(x[0, :, 0]), 2), (3, 2, 2)),
     "part": lambda x: lax.dynamic_slice(x, (0, 1, 2), (2, 2, 3)),
     "put": lambda x: x.at[PICKED, 1].set(2.0),
     "put-rows": lambda x: x.at[:, PICKED].add(1.0),
@@ -113,6 +115,8 @@ def test_look_ups_and_orders_run_as_they_are(name):
         "sorted-axis",
         "descending",
         "sliced",
+        "window",
+        "crop",
         "one-hot-first",
     ]
     + [pytest.param(n, marks=pytest.mark.slow) for n in ("along-0", "along-2", "mapped-twice")],

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 from bevel.frontends import jax_kernels as kernels
 from bevel.frontends import jax_names as names
@@ -84,11 +85,13 @@ def _take(scope: Any, eqn: Any, inputs: list[int], which: int) -> Written:
 
 
 def _dynamic_slice(scope: Any, eqn: Any, inputs: list[int]) -> Written:
-    """One row at a position is a take."""
+    """One row at a position is a take, and so is a window of rows at one."""
     table, *starts = inputs
     shape, sizes = scope.values[table].shape, eqn.params["slice_sizes"]
     cut = [d for d, (n, k) in enumerate(zip(shape, sizes, strict=True)) if n != k]
-    if len(cut) != 1 or sizes[cut[0]] != 1:
+    if any(sizes[d] != 1 or len(cut) > 1 for d in cut):
+        return _window(scope, eqn, inputs, cut)
+    if not cut:
         return None
     rest = [d for d in range(len(shape)) if d != cut[0]]
     table = _arranged(scope, table, [cut[0], *rest])
@@ -99,6 +102,38 @@ def _dynamic_slice(scope: Any, eqn: Any, inputs: list[int]) -> Written:
         params={"axis": 0, "batch_dims": 0},
     )  # fmt: skip
     return [_arranged(scope, made, list(range(len(rest))), eqn.outvars[0].aval.shape)]
+
+
+def _window(scope: Any, eqn: Any, inputs: list[int], cut: list[int]) -> Written:
+    """Rows from a computed position on, along one axis after another."""
+    table, *starts = inputs
+    if all(_known(scope, starts[d]) is not None for d in cut):
+        return None
+    frames, sizes = scope.frames(eqn), eqn.params["slice_sizes"]
+    mode = jax.lax.GatherScatterMode.CLIP
+    for d in cut:
+        value, start = scope.values[table], scope.values[starts[d]]
+        last = scope.constant(value.shape[d] - sizes[d], start.dtype)
+        (index,) = scope.add(
+            "clip", [scope.constant(0, start.dtype), starts[d], last],
+            [scope.value((), start.dtype)], kernels.elementwise("clamp", jax.lax.clamp), frames,
+            operands=(1, 0, 2),
+        )  # fmt: skip
+        (index,) = scope.add(
+            "add", [index, scope.constant(np.arange(sizes[d]), start.dtype)],
+            [scope.value((sizes[d],), start.dtype)], kernels.elementwise("add", jax.lax.add),
+            frames,
+        )  # fmt: skip
+        order = [d, *(n for n in range(len(value.shape)) if n != d)]
+        table = _arranged(scope, table, order)
+        shape = (sizes[d], *scope.values[table].shape[1:])
+        (table,) = scope.add(
+            "take", [table, index], [scope.value(shape, value.dtype)],
+            kernels.take("dynamic_slice", 0, mode, None), frames,
+            params={"axis": 0, "batch_dims": 0},
+        )  # fmt: skip
+        table = _arranged(scope, table, [order.index(n) for n in range(len(order))])
+    return [table]
 
 
 def _scatter(scope: Any, eqn: Any, inputs: list[int]) -> Written:
