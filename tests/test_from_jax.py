@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 
@@ -76,6 +77,8 @@ LOOK_UPS = {
     "mapped-inside": lambda x: jax.vmap(lambda r: r[:, jnp.argmax(r[0])], 1)(x),
     "mapped-twice": lambda x: jax.vmap(jax.vmap(lambda r: r[jnp.argmax(r)]))(x),
     "sliced": lambda x: lax.dynamic_slice_in_dim(x, jnp.argmax(x[:, 0, 0]), 1, 0),
+    "window": lambda x: lax.dynamic_slice_in_dim(x, jnp.argmax(x[0, :, 0]), 2, 1),
+    "crop": lambda x: lax.dynamic_slice(x, (0, jnp.argmax(x[0, :, 0]), 2), (3, 2, 2)),
     "part": lambda x: lax.dynamic_slice(x, (0, 1, 2), (2, 2, 3)),
     "put": lambda x: x.at[PICKED, 1].set(2.0),
     "put-rows": lambda x: x.at[:, PICKED].add(1.0),
@@ -85,6 +88,11 @@ LOOK_UPS = {
     "descending": lambda x: jnp.argsort(x, axis=0, descending=True),
     "several": lambda x: lax.sort((x, -x, jnp.zeros_like(x)), dimension=1, num_keys=1),
     "two-keys": lambda x: jnp.lexsort((x[0, 0], x[0, 1])),
+    "turned": lambda x: x[0, 0, :4].reshape(2, 2).T.reshape(4),
+    "turned-back": lambda x: x[0, 0].reshape(5, 1).T[::-1][0],
+    "less": lambda x: x.at[:, PICKED].subtract(1.0),
+    "less-each": lambda x: jnp.ones(5).at[jnp.argmax(x[0], -1)].subtract(x[0, :, 0]),
+    "highest": lambda x: jnp.zeros(2, int).at[jnp.array([0, 1, 0])].max(x[:, 0, 0] > 0),
     "one-hot-first": lambda x: jax.nn.one_hot(jnp.argmax(x, -1), 5, axis=1),
 }
 
@@ -98,7 +106,19 @@ def test_look_ups_and_orders_run_as_they_are(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["along-1", "mapped", "mapped-inside", "sorted-axis", "descending", "sliced", "one-hot-first"]
+    [
+        "along-1",
+        "highest",
+        "less-each",
+        "mapped",
+        "mapped-inside",
+        "sorted-axis",
+        "descending",
+        "sliced",
+        "window",
+        "crop",
+        "one-hot-first",
+    ]
     + [pytest.param(n, marks=pytest.mark.slow) for n in ("along-0", "along-2", "mapped-twice")],
 )
 def test_soft_look_ups_and_orders_tend_to_the_hard_ones(name):
@@ -416,3 +436,74 @@ def test_someone_who_imports_jax_needs_no_setting(order, monkeypatch):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "blocked"
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass
+class Line:
+    """Parameters as Equinox and Flax hold them: an object that is registered as a pytree."""
+
+    slope: jax.Array
+    offset: jax.Array
+
+
+def line_accuracy(line, y_true, x):
+    return jnp.mean((x * line.slope + line.offset > 0.5) == (y_true > 0.5))
+
+
+def test_what_a_registered_object_holds_can_be_trained():
+    line = Line(jnp.float32(1.0), jnp.float32(0.1))
+    assert bevel.audit(line_accuracy, line, Y, P, wrt="line").verdict == "blocked"
+    relaxed = bevel.relax(line_accuracy, wrt="line")
+    found = jax.jit(jax.grad(relaxed))(line, Y, P)
+    assert isinstance(found, Line)
+    assert found.slope != 0
+    assert found.offset != 0
+
+
+def test_of_numbers_alone_a_float_is_what_is_trained():
+    assert bevel.audit(lambda x: jnp.round(x * 3), 0.5).verdict == "blocked"
+    assert bevel.audit(lambda x: x**2, 0.5).verdict == "trains"
+
+
+def test_a_declared_gradient_of_zero_is_named():
+    @jax.custom_jvp
+    def silent(x):
+        return jnp.maximum(x, 0)
+
+    silent.defjvp(lambda xs, ts: (silent(*xs), 0 * ts[0]))
+
+    def loss(y_true, y_pred):
+        return jnp.mean(silent(y_pred + 1) - y_true)
+
+    report = bevel.audit(loss, Y, P)
+    assert report.verdict == "blocked"
+    (finding,) = [f for f in report.findings if f.severity == "error"]
+    assert (finding.code, finding.loc.function) == ("B401", "loss")
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda x: jnp.nonzero(x > 0, size=12, fill_value=-1)[0],
+        lambda x: jnp.flatnonzero(x > 0, size=4),
+        lambda x: jnp.compress(x > 0, x, size=12, fill_value=-2.0),
+        lambda x: jnp.unique(jnp.round(x), size=6, fill_value=-9.0),
+        lambda x: jnp.argsort(~(x > 0.3)),
+    ],
+    ids=["nonzero", "first-places", "compress", "unique", "partition"],
+)
+def test_places_of_a_mask_tend_to_the_hard_ones(fn):
+    np.testing.assert_array_equal(ran(fn, X), fn(jnp.asarray(X)))
+    cold = bevel.relax(fn, temperature=1e-4)(X)
+    np.testing.assert_allclose(cold, fn(jnp.asarray(X)), atol=0.02)
+
+
+def test_what_stands_at_the_places_of_a_mask_is_expected_by_the_chances():
+    def picked(y_true, y_pred):
+        places = jnp.nonzero(y_pred > 0, size=12, fill_value=-1)[0]
+        return jnp.sum(jnp.where(places >= 0, y_true[places], 0.0))
+
+    gain = np.cos(7 * X)
+    found = jax.grad(bevel.relax(picked), 1)(gain, X)
+    np.testing.assert_array_equal(np.sign(found), np.sign(gain))

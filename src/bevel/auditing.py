@@ -31,6 +31,7 @@ from bevel.findings import (
     python_note,
     singular_finding,
     sort_findings,
+    unresponsive_findings,
 )
 from bevel.frontends.arguments import Arguments, select
 from bevel.model_audit import audit_model, is_model
@@ -299,7 +300,8 @@ class _Audit(_Run):
         if blocked:
             if seen.jumps and recording.flows:
                 cuts = self._blamed(seen) or cuts
-            return self.build("blocked", measured, [*self._errors(cuts), *self._kinks()])
+            found = self._errors(cuts) or unresponsive_findings(recording)
+            return self.build("blocked", measured, [*found, *self._kinks()])
         if self._is_optimum(measured):
             text = f"{self.shown} is at an optimum here: the gradient is zero, and rightly so"
             return self.build("trains", measured, [note("B202", "note", text), *self._kinks()])

@@ -158,6 +158,17 @@ def declared_findings(recording: Recording, seen: Probe) -> list[Finding]:
     return found
 
 
+def unresponsive_findings(recording: Recording) -> list[Finding]:
+    """The custom gradients of a value that responds, where all that is declared comes to zero."""
+    customs = {e.node.loc: e for e in recording.events if e.node.nature == "custom"}
+    text = "the gradient declared here is zero, while the value changes"
+    help = "correct the declared gradient, or delete it; see `bevel explain B401`"
+    return [
+        Finding("B401", "error", e.node.name, e.node.native, e.node.loc, text, help)
+        for e in customs.values()
+    ]
+
+
 def _straight_through(event: Event, cosine: float) -> Finding:
     node = event.node
     text = (

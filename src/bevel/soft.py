@@ -144,12 +144,14 @@ class Order:
         values: What is found at the positions, exactly.
         ranks: Gives the rank of every element, counted from 0 for the largest, softly; None where
             the positions are not those of all elements.
+        found: The values as a soft value, where more is known of them than their expectation.
     """
 
     make: Callable[[], Any]
     sorted: Real
     values: Any
     ranks: Callable[[], Any] | None = None
+    found: Soft | None = None
 
     @cached_property
     def weights(self) -> Any:

@@ -44,6 +44,7 @@ def flatten(
     args: Sequence[Any],
     kwargs: dict[str, Any],
     is_array: Callable[[Any], bool],
+    open_up: Callable[[Any], tuple[Sequence[Any], Any] | None] = lambda value: None,
 ) -> Arguments:
     """Takes a call apart.
 
@@ -52,6 +53,8 @@ def flatten(
         args: Positional arguments.
         kwargs: Arguments by name.
         is_array: What the framework takes as an array.
+        open_up: Of an object that the framework knows to hold others, gives those, and what puts
+            them back with `unflatten` and compares; None for all other objects.
 
     Raises:
         BevelTypeError: The arguments do not fit the function's parameters.
@@ -85,6 +88,9 @@ def flatten(
                 help=f"set KERAS_BACKEND={_FOREIGN[foreign]} before Python starts, or pass numpy "
                 "arrays.",
             )
+        opened = open_up(value)
+        if opened is not None:
+            return "object", (_Fixed(opened[1]), tuple(take(v, name) for v in opened[0]))
         return "fixed", _Fixed(value)
 
     parameters = parameter_names(fn, args, kwargs)
@@ -99,6 +105,8 @@ def flatten(
             return content.value
         if kind == "dict":
             return {k: put(v, given) for k, v in content}
+        if kind == "object":
+            return content[0].value.unflatten([put(v, given) for v in content[1]])
         items = [put(v, given) for v in content]
         return items if issubclass(kind, list) else getattr(kind, "_make", tuple)(items)
 

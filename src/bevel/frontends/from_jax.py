@@ -52,9 +52,17 @@ def is_array(value: Any) -> bool:
 
 
 def arguments(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Arguments:
-    """A call taken apart, its arrays turned into JAX's."""
-    call = flatten(fn, args, kwargs, is_array)
+    """A call taken apart, its arrays turned into JAX's; of numbers alone, floats are arrays."""
+    call = flatten(fn, args, kwargs, is_array, opened)
+    if not call.leaves:
+        call = flatten(fn, args, kwargs, lambda v: is_array(v) or type(v) is float, opened)
     return replace(call, leaves=tuple(map(as_array, call.leaves)))
+
+
+def opened(value: Any) -> tuple[list[Any], Any] | None:
+    """What an object that is registered as a pytree holds, one level deep, and its structure."""
+    children, structure = jax.tree.flatten(value, is_leaf=lambda v: v is not value)
+    return None if jax.tree_util.treedef_is_leaf(structure) else (children, structure)
 
 
 def as_array(value: Any) -> Any:

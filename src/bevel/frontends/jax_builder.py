@@ -52,6 +52,7 @@ class Scope:
 
     Attributes:
         makers: The node that made a value, by the value's id.
+        picked: The places of a mask, by the mask's id, where they were looked for.
     """
 
     def __init__(self, builder: Builder, frames: Sequence[Frame] | None = None) -> None:
@@ -62,6 +63,7 @@ class Scope:
         self._constants: dict[Any, int] = {}
         self.values: dict[int, Value] = {}
         self.makers: dict[int, Node] = {}
+        self.picked: dict[int, int] = {}
 
     # Writing.
 

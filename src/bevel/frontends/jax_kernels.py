@@ -92,7 +92,23 @@ def primitive(eqn: Any) -> Kernel:
 
     if name == "select_n":
         run = _select(len(eqn.invars) - 1)
+    if name in _SCATTERS:
+        run = _scattered(_SCATTERS[name], params)
     return Kernel(name, run, key, names.ALIKE.get(name), name in names.BROADCASTS)
+
+
+_SCATTERS: dict[str, Callable[..., Any]] = {
+    "scatter-max": lax.scatter_max,
+    "scatter-min": lax.scatter_min,
+    "scatter-mul": lax.scatter_mul,
+    "scatter-sub": lax.scatter_sub,
+}
+
+
+def _scattered(put: Callable[..., Any], params: dict[str, Any]) -> Callable[..., Any]:
+    """A scatter whose function of two numbers is made for the dtype that it meets."""
+    kept = ("dimension_numbers", "indices_are_sorted", "unique_indices", "mode")
+    return lambda *operands: put(*operands, **{k: params[k] for k in kept})
 
 
 def _select(count: int) -> Callable[..., Any]:
@@ -174,6 +190,16 @@ def wrap_index(size: Any) -> Kernel:
     return function("select_n", lambda i: jnp.where(i < 0, i + size, i), "wrap", int(size))
 
 
+def nonzero(size: int, dtype: str) -> Kernel:
+    """The first places where a mask holds; its length, where there are fewer."""
+
+    def run(mask: Any) -> Any:
+        counts = jnp.bincount(jnp.cumsum(mask), length=size)
+        return jnp.cumsum(counts).astype(dtype)
+
+    return function("cumsum", run, "nonzero", size, dtype)
+
+
 def one_hot(classes: int, axis: int, dtype: Any) -> Kernel:
     """The code of a position: `on` there, `off` elsewhere, along a new axis."""
 
@@ -224,7 +250,7 @@ def gather(eqn: Any) -> Kernel:
 
 def scatter(eqn: Any) -> Kernel:
     """Updates at positions of any rank; the slices that they fill come last."""
-    name, params = eqn.primitive.name, eqn.params
+    name, params = eqn.primitive.name.replace("-sub", "-add"), eqn.params
     numbers = params["dimension_numbers"]
     put = lax.scatter_add if name == "scatter-add" else lax.scatter
 

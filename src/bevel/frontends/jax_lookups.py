@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import numpy as np
 
 from bevel.frontends import jax_kernels as kernels
+from bevel.frontends import jax_names as names
 from bevel.program import Node
 
 Written = list[int] | None
@@ -83,11 +85,13 @@ def _take(scope: Any, eqn: Any, inputs: list[int], which: int) -> Written:
 
 
 def _dynamic_slice(scope: Any, eqn: Any, inputs: list[int]) -> Written:
-    """One row at a position is a take."""
+    """One row at a position is a take, and so is a window of rows at one."""
     table, *starts = inputs
     shape, sizes = scope.values[table].shape, eqn.params["slice_sizes"]
     cut = [d for d, (n, k) in enumerate(zip(shape, sizes, strict=True)) if n != k]
-    if len(cut) != 1 or sizes[cut[0]] != 1:
+    if any(sizes[d] != 1 or len(cut) > 1 for d in cut):
+        return _window(scope, eqn, inputs, cut)
+    if not cut:
         return None
     rest = [d for d in range(len(shape)) if d != cut[0]]
     table = _arranged(scope, table, [cut[0], *rest])
@@ -100,6 +104,38 @@ def _dynamic_slice(scope: Any, eqn: Any, inputs: list[int]) -> Written:
     return [_arranged(scope, made, list(range(len(rest))), eqn.outvars[0].aval.shape)]
 
 
+def _window(scope: Any, eqn: Any, inputs: list[int], cut: list[int]) -> Written:
+    """Rows from a computed position on, along one axis after another."""
+    table, *starts = inputs
+    if all(_known(scope, starts[d]) is not None for d in cut):
+        return None
+    frames, sizes = scope.frames(eqn), eqn.params["slice_sizes"]
+    mode = jax.lax.GatherScatterMode.CLIP
+    for d in cut:
+        value, start = scope.values[table], scope.values[starts[d]]
+        last = scope.constant(value.shape[d] - sizes[d], start.dtype)
+        (index,) = scope.add(
+            "clip", [scope.constant(0, start.dtype), starts[d], last],
+            [scope.value((), start.dtype)], kernels.elementwise("clamp", jax.lax.clamp), frames,
+            operands=(1, 0, 2),
+        )  # fmt: skip
+        (index,) = scope.add(
+            "add", [index, scope.constant(np.arange(sizes[d]), start.dtype)],
+            [scope.value((sizes[d],), start.dtype)], kernels.elementwise("add", jax.lax.add),
+            frames,
+        )  # fmt: skip
+        order = [d, *(n for n in range(len(value.shape)) if n != d)]
+        table = _arranged(scope, table, order)
+        shape = (sizes[d], *scope.values[table].shape[1:])
+        (table,) = scope.add(
+            "take", [table, index], [scope.value(shape, value.dtype)],
+            kernels.take("dynamic_slice", 0, mode, None), frames,
+            params={"axis": 0, "batch_dims": 0},
+        )  # fmt: skip
+        table = _arranged(scope, table, [order.index(n) for n in range(len(order))])
+    return [table]
+
+
 def _scatter(scope: Any, eqn: Any, inputs: list[int]) -> Written:
     numbers = eqn.params["dimension_numbers"]
     table, index, updates = inputs
@@ -107,7 +143,7 @@ def _scatter(scope: Any, eqn: Any, inputs: list[int]) -> Written:
     points = tuple(numbers.scatter_dims_to_operand_dims)
     if any(d not in numbers.inserted_window_dims for d in points):
         return None
-    word = "scatter_add" if eqn.primitive.name == "scatter-add" else "scatter_update"
+    word = "scatter_update" if eqn.primitive.name == "scatter" else "scatter_add"
     is_plain = points == tuple(range(depth)) and not numbers.operand_batching_dims
     if word == "scatter_update" and not is_plain:
         return None
@@ -115,6 +151,13 @@ def _scatter(scope: Any, eqn: Any, inputs: list[int]) -> Written:
     window = [int(d) for d in numbers.update_window_dims]
     first = [d for d in range(len(scope.values[updates].shape)) if d not in window]
     updates = _arranged(scope, updates, [*first, *window])
+    if eqn.primitive.name == "scatter-sub":
+        value = scope.values[updates]
+        made, kernel = (
+            scope.value(value.shape, value.dtype),
+            kernels.elementwise("neg", jax.lax.neg),
+        )
+        (updates,) = scope.add("negative", [updates], [made], kernel, scope.frames(eqn))
     return scope.add(
         word, [table, index, updates], [scope.new(eqn.outvars[0].aval)], kernels.scatter(eqn),
         scope.frames(eqn),
@@ -180,6 +223,100 @@ def _select(scope: Any, eqn: Any, inputs: list[int]) -> Written:
     )  # fmt: skip
 
 
+def _cumsum(scope: Any, eqn: Any, inputs: list[int]) -> Written:
+    """`nonzero(mask, size=k)`, which is written as sums: how many running counts are at most i."""
+    counted = scope.makers.get(inputs[0])
+    if counted is None or counted.op != "scatter_add" or not counted.param("is_plain"):
+        return None
+    table, index, ones = counted.inputs
+    index = _behind(scope, index, "broadcast_in_dim", "wrap_index")
+    lifted = scope.makers.get(index)
+    if lifted is not None and lifted.op == "maximum" and _filled(scope, lifted.inputs[0]) == 0:
+        index = lifted.inputs[1]
+    running = scope.makers.get(index)
+    if running is None or running.native != "cumsum" or eqn.params["reverse"]:
+        return None
+    mask = _cast_truth(scope, running.inputs[0])
+    if mask is None or len(scope.values[mask].shape) != 1 or dict(running.params).get("reverse"):
+        return None
+    if _filled(scope, table) != 0 or _filled(scope, ones) != 1:
+        return None
+    size = scope.values[inputs[0]].shape[0]
+    made = scope.new(eqn.outvars[0].aval)
+    (found,) = scope.add(
+        "nonzero", [mask], [made], kernels.nonzero(size, made.dtype), scope.frames(eqn),
+        params={"size": size},
+    )  # fmt: skip
+    scope.picked[mask] = found
+    return [found]
+
+
+def _compared(scope: Any, eqn: Any, inputs: list[int]) -> Written:
+    """`arange(k) < sum(mask)` beside the places of a mask: which of those were found."""
+    places, total = (scope.makers.get(i) for i in inputs)
+    if places is None or total is None or places.native != "iota" or total.op != "sum":
+        return None
+    mask = _cast_truth(scope, total.inputs[0])
+    found = scope.picked.get(mask)
+    if found is None or scope.values[found].shape != eqn.outvars[0].aval.shape:
+        return None
+    count = scope.constant(scope.values[mask].shape[0], scope.values[found].dtype)
+    word, operands, _ = names.word_of(eqn)
+    return scope.add(
+        word, [found, count], [scope.new(eqn.outvars[0].aval)], kernels.primitive(eqn),
+        scope.frames(eqn), operands=operands,
+    )  # fmt: skip
+
+
+# What a row goes through unchanged, as long as no other axis is longer than 1.
+_TURNS = frozenset({"reshape", "squeeze", "transpose", "expand_dims"})
+
+
+def _unchanged(scope: Any, eqn: Any, inputs: list[int]) -> Written:
+    """A slice of everything, a turn of an axis of one; nothing is written for these."""
+    shape = scope.values[inputs[0]].shape
+    if eqn.primitive.name == "slice":
+        same = shape == tuple(eqn.outvars[0].aval.shape)
+    else:
+        same = all(shape[d] == 1 for d in eqn.params["dimensions"])
+    return [inputs[0]] if same else None
+
+
+def _back(scope: Any, eqn: Any, inputs: list[int]) -> Written:
+    """A row that was made a column and then a row again is the row."""
+    shape, before = tuple(eqn.outvars[0].aval.shape), inputs[0]
+    while len(shape) == 1 and max(scope.values[before].shape, default=1) == shape[0]:
+        if scope.values[before].shape == shape:
+            return [before]
+        maker = scope.makers.get(before)
+        if maker is None or maker.native not in _TURNS:
+            break
+        before = maker.inputs[0]
+    return None
+
+
+def _cast_truth(scope: Any, i: int) -> int | None:
+    """The truths that a number of 0 and 1 was made from."""
+    maker = scope.makers.get(i)
+    if maker is None or maker.op != "astype" or scope.values[maker.inputs[0]].dtype != "bool":
+        return None
+    return maker.inputs[0]
+
+
+def _behind(scope: Any, i: int, *passed: str) -> int:
+    """What a value was before operations of these names."""
+    maker = scope.makers.get(i)
+    while maker is not None and (maker.native in passed or maker.op in passed):
+        i = maker.inputs[0]
+        maker = scope.makers.get(i)
+    return i
+
+
+def _filled(scope: Any, i: int) -> Any:
+    """The one number that an array is full of, if that is known."""
+    return _known(scope, _behind(scope, i, "broadcast_in_dim", "identity"))
+
+
 def _before(scope: Any, i: int) -> int | None:
     """The operand of a cast that changes nothing."""
     maker = scope.makers.get(i)
@@ -232,7 +369,15 @@ LOOK_UPS: dict[str, Callable[[Any, Any, list[int]], Written]] = {
     "dynamic_slice": _dynamic_slice,
     "scatter": _scatter,
     "scatter-add": _scatter,
+    "scatter-sub": _scatter,
     "sort": _sort,
     "iota": _iota,
     "select_n": _select,
+    "cumsum": _cumsum,
+    "rev": _unchanged,
+    "slice": _unchanged,
+    "squeeze": _back,
+    "reshape": _back,
+    "ge": _compared,
+    "lt": _compared,
 }

@@ -142,7 +142,7 @@ ALIKE: dict[str, slice | tuple[int, ...]] = {
     "dynamic_update_slice": (0, 1),
     "scan_update": (0, 2),
     **dict.fromkeys(
-        "scatter scatter-add scatter_sub scatter_mul scatter_min scatter_max".split(), (0, 2)
+        "scatter scatter-add scatter-sub scatter-mul scatter-min scatter-max".split(), (0, 2)
     ),
 }
 

@@ -135,9 +135,9 @@ def take(ctx: Context, call: Call, table: Any, index: Any) -> Any:
     axis, batch = call.param("axis"), call.param("batch_dims")
     if not isinstance(index, Soft) or axis is None:
         return NotImplemented
-    found = _sorted(table, index, axis, batch)
+    found = _sorted(table, index, axis, batch, call.dtype)
     if found is not None:
-        return Real(found, call.dtype)
+        return found
     entries = value_of(table)
     size = entries.shape[axis]
     weights, support = positions(ctx, index, size)
@@ -159,16 +159,16 @@ def take(ctx: Context, call: Call, table: Any, index: Any) -> Any:
     return Real(mean, call.dtype)
 
 
-def _sorted(table: Any, index: Any, axis: int, batch: int) -> Any:
+def _sorted(table: Any, index: Any, axis: int, batch: int, dtype: str) -> Soft | None:
     """The entries in the order of a sort of themselves: what the sort gave. None for all others."""
-    if not _is_position(index) or index.order is None or not isinstance(table, Real):
+    if not _is_position(index) or index.order is None or not isinstance(table, Soft):
         return None
     order = index.order
-    if axis != batch or axis != len(table.tensor.shape) - 1:
+    if axis != batch or axis != len(table.mean.shape) - 1:
         return None
-    if table is order.sorted:
-        return order.values
-    return -order.values if table is order.sorted.opposite else None
+    if table is order.sorted or table.mean is order.sorted.tensor:  # rounded, it was sorted so
+        return Real(order.values, dtype) if order.found is None else order.found
+    return Real(-order.values, dtype) if table is order.sorted.opposite else None
 
 
 def gather_nd(ctx: Context, call: Call, table: Any, indices: Any) -> Any:

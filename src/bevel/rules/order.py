@@ -31,7 +31,7 @@ from bevel import ops
 from bevel.errors import UnknownOperationError
 from bevel.rules.context import Call, Context
 from bevel.rules.index import places, scores
-from bevel.soft import Index, Order, Real, Soft, as_float, value_of
+from bevel.soft import Index, Order, Prob, Real, Rounded, Soft, as_float, value_of
 
 _ROUNDS = 10
 
@@ -89,8 +89,16 @@ def sort(ctx: Context, call: Call, x: Any, *others: Any) -> Any:
     own = x if isinstance(x, Real) else Real(value_of(x), x.dtype)
     values = K.sort(own.tensor, axis=axis)
     rows = -K.moveaxis(scores(own.tensor, axis), axis, -1)
-    order = Order(lambda: _permutation(ctx, call, rows), own, values, lambda: _ranks(ctx, rows))
-    results: list[Any] = [Real(values, dtypes[0])]
+    ordered: Soft = Real(values, dtypes[0])
+    if isinstance(x, Rounded):  # rounding keeps the order
+        ordered = Rounded(K.sort(x.u, axis=axis), dtypes[0], x._nearest, x.u)
+    if isinstance(x, Prob):
+        order = Order(lambda: _partition(K.moveaxis(x.p, axis, -1)), own, values)
+    else:
+        order = Order(
+            lambda: _permutation(ctx, call, rows), own, values, lambda: _ranks(ctx, rows), ordered
+        )
+    results: list[Any] = [ordered]
     for other, counts, dtype in zip(others, counted, dtypes[1:], strict=True):
         if counts == "up":
             results.append(_positions(order, rows, axis, dtype))
@@ -160,6 +168,30 @@ def _permutation(ctx: Context, call: Call, x: Any) -> Any:
         weights = weights / K.sum(weights, axis=-2, keepdims=True)
         weights = weights / K.sum(weights, axis=-1, keepdims=True)
     return weights
+
+
+def _partition(p: Any) -> Any:
+    """Weights of each element (last axis) for each rank, where truths are sorted: false ones first.
+
+    Equal ones keep their order. So a false one has as many before it as there are false ones, and a
+    true one j + the number of false ones behind it: sums of independent truths, one after another.
+    """
+    count = p.shape[-1]
+    no = K.moveaxis(1 - p, -1, 0)
+
+    def pass_by(known: Any, chance: Any) -> tuple[Any, Any]:
+        moved = K.concatenate([K.zeros_like(known[..., :1]), known[..., :-1]], axis=-1)
+        chance = K.expand_dims(chance, -1)
+        return known + chance * (moved - known), known
+
+    none = K.broadcast_to(K.cast(K.arange(count) == 0, K.dtype(p)), K.shape(p))
+    _, before = K.scan(pass_by, none, no)
+    _, behind = K.scan(pass_by, none, no, reverse=True)
+    number = K.reshape(K.arange(count), (-1, *(1,) * len(p.shape)))
+    place = K.arange(count) - number
+    moved = K.take_along_axis(behind, K.broadcast_to(K.maximum(place, 0), K.shape(behind)), axis=-1)
+    no = K.expand_dims(no, -1)
+    return K.moveaxis(no * before + (1 - no) * K.where(place >= 0, moved, 0.0), 0, -1)
 
 
 def _ranks(ctx: Context, x: Any) -> Any:

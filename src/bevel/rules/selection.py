@@ -20,16 +20,38 @@ from bevel import ops
 from bevel.rules.context import Call, Context
 from bevel.rules.lifting import is_elementwise
 from bevel.rules.logic import as_prob, blend
-from bevel.soft import Prob, Real, Selected, Soft, as_float, value_of
+from bevel.soft import Index, Prob, Real, Selected, Soft, as_float, value_of
 
 
 def nonzero(ctx: Context, call: Call, mask: Any) -> Any:
-    """The positions where a mask is true: all positions, with the chances of the mask."""
+    """The positions where a mask is true: all positions, with the chances of the mask.
+
+    Where a number of places is asked for, each is an index: the i-th is j as far as j is picked and
+    i elements before it are.
+    """
     mask = as_prob(mask)
     if not isinstance(mask, Prob):
         return NotImplemented
+    size = call.param("size")
+    if size is not None:
+        return _places(mask.p, size, call.dtype)
     everywhere = call.native(K.ones(K.shape(mask.p), dtype="bool"))
     return Selected(everywhere, K.reshape(mask.p, (-1,)), call.dtype)
+
+
+def _places(p: Any, size: int, dtype: str) -> Index:
+    """The first places of a mask by their weights; the last weight is that there are fewer."""
+
+    def pass_by(picked: Any, chance: Any) -> tuple[Any, Any]:
+        found = picked * chance
+        moved = K.concatenate([K.zeros_like(found[:1]), found[:-1]])
+        return picked - found + moved, found
+
+    start = K.cast(K.arange(size) == 0, K.dtype(p))
+    _, found = K.scan(pass_by, start, p)
+    missing = K.maximum(1 - K.sum(found, axis=0), 0)
+    weights = K.transpose(K.concatenate([found, missing[None]]))
+    return Index(weights, K.arange(len(p) + 1, dtype=dtype), dtype)
 
 
 def on_rows(ctx: Context, call: Call) -> Any:
