@@ -506,3 +506,37 @@ def weighted_entropy(y, p):
     weight = torch.ones_like(y)
     weight[(p > 0.5) & (y == 0)] = 3.0
     return torch.nn.functional.binary_cross_entropy(p, y, weight=weight)
+
+
+@loss(classes, "aten::topk", line="topk", maximize=True, best=1.0)
+def accuracy_without_grad(y, logits):
+    with torch.no_grad():
+        _, predicted = logits.topk(1, 1, True, True)
+        correct = predicted.t().eq(y.view(1, -1).expand_as(predicted.t()))
+        return correct[:1].reshape(-1).float().sum(0) / len(y)
+
+
+@loss(binary, "aten::gt", line="> 0.5", maximize=True)
+def accuracy_detached(y, p):
+    correct = ((p > 0.5).float() == y).float().detach()
+    return correct.mean()
+
+
+@loss(binary, "aten::sort", line="argsort", maximize=True)
+def area_under_a_curve_without_grad(y, p):
+    if not torch.all((p >= 0) * (p <= 1)):
+        p = p.sigmoid()
+    with torch.no_grad():
+        order = torch.argsort(p, descending=True)
+        p, y = p[order], y[order]
+        last = F.pad(torch.where(p[1:] - p[:-1])[0], [0, 1], value=len(y) - 1)
+        hits = torch.cumsum(y, 0)[last]
+        misses = 1 + last - hits
+    return torch.trapz(hits / hits[-1], misses / misses[-1])
+
+
+@loss(binary, verdict="trains", descends=None)
+def pseudo_labels(y, p):
+    with torch.no_grad():
+        sure = (p > 0.3).float()
+    return (sure * (p - y) ** 2).mean()
