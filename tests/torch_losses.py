@@ -540,3 +540,37 @@ def pseudo_labels(y, p):
     with torch.no_grad():
         sure = (p > 0.3).float()
     return (sure * (p - y) ** 2).mean()
+
+
+@loss(lists, "aten::sort", line="argsort", maximize=True, descends=0.95)
+def first_hit_of_a_ranking(y, scores):
+    total = 0
+    for i in range(len(y)):
+        ranked = y[i][scores[i].argsort(descending=True)]
+        if not ranked.sum():
+            continue
+        total += 1.0 / (torch.nonzero(ranked)[0].item() + 1)
+    return torch.tensor(total / len(y))
+
+
+@loss(returns, "py:torch.tensor", line="torch.tensor(", descends=0.9)
+def tensor_of_losses(y, p):
+    losses = [(p[i] - y[i]) ** 2 for i in range(len(p))]
+    return torch.tensor(losses, requires_grad=True).mean()
+
+
+@loss(returns, verdict="trains", descends=None)
+def sorted_by_python(y, p):
+    errors = [abs(a - b) for a, b in zip(p, y, strict=True)]
+    return max(errors) + sorted(errors)[len(errors) // 2]
+
+
+@loss(graded, "aten::sort", line="argsort", maximize=True, descends=0.95)
+def spearman_of_mean_ranks(y, p):
+    rank = torch.empty_like(p)
+    rank[p.argsort()] = torch.arange(1.0, len(p) + 1)
+    values, inverse, counts = torch.unique(p, return_inverse=True, return_counts=True)
+    sums = torch.zeros_like(values).scatter_add_(0, inverse, rank)
+    rank, target = (sums / counts)[inverse], y.argsort().argsort().float()
+    rank, target = rank - rank.mean(), target - target.mean()
+    return (rank * target).sum() / (rank.norm() * target.norm())

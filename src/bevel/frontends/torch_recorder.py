@@ -356,6 +356,9 @@ class Recorder:
         given, named = self._vars(list(args)), self._vars(dict(kwargs))
         results = func(*args, **kwargs)
         flat = _tensors(results)
+        if name in names.UNINITIALISED:  # what lies there by chance is not to be mixed in
+            for tensor in flat:
+                tensor.zero_()
         act = Act(self, name, functional, given, named, flat)
         for tensor, var in zip(flat, self._stopped(names.lower(act), act), strict=True):
             self.bind(tensor, var)
