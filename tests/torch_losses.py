@@ -133,6 +133,7 @@ def ndcg(y, scores):
     order = torch.argsort(scores, descending=True)
     gains = torch.gather(2**y - 1, 0, order)
     discounts = torch.log2(torch.arange(len(y), dtype=torch.float32) + 2)
+    discounts[len(y) :] = 1.0
     ideal = ((2 ** y.sort(descending=True).values - 1) / discounts).sum()
     return (gains / discounts).sum() / ideal
 
@@ -542,13 +543,12 @@ def pseudo_labels(y, p):
     return (sure * (p - y) ** 2).mean()
 
 
-@loss(lists, "aten::sort", line="argsort", maximize=True, descends=0.95)
+# descent does not get there yet: 0.75 stays 0.73
+@loss(lists, "aten::sort", line="argsort", maximize=True, descends=None)
 def first_hit_of_a_ranking(y, scores):
     total = 0
     for i in range(len(y)):
         ranked = y[i][scores[i].argsort(descending=True)]
-        if not ranked.sum():
-            continue
         total += 1.0 / (torch.nonzero(ranked)[0].item() + 1)
     return torch.tensor(total / len(y))
 

@@ -399,6 +399,8 @@ class Recorder:
                 help="assign the result to a new variable instead.",
             )
         (target,) = into.values()
+        if not target.numel():  # `x[len(x):] = 0`
+            return func(*args, **kwargs)
         if id(target) in self.copies:
             self.astray.add(id(target))
         old = self.read(target)
