@@ -133,6 +133,7 @@ def ndcg(y, scores):
     order = torch.argsort(scores, descending=True)
     gains = torch.gather(2**y - 1, 0, order)
     discounts = torch.log2(torch.arange(len(y), dtype=torch.float32) + 2)
+    discounts[len(y) :] = 1.0
     ideal = ((2 ** y.sort(descending=True).values - 1) / discounts).sum()
     return (gains / discounts).sum() / ideal
 
@@ -506,3 +507,70 @@ def weighted_entropy(y, p):
     weight = torch.ones_like(y)
     weight[(p > 0.5) & (y == 0)] = 3.0
     return torch.nn.functional.binary_cross_entropy(p, y, weight=weight)
+
+
+@loss(classes, "aten::topk", line="topk", maximize=True, best=1.0)
+def accuracy_without_grad(y, logits):
+    with torch.no_grad():
+        _, predicted = logits.topk(1, 1, True, True)
+        correct = predicted.t().eq(y.view(1, -1).expand_as(predicted.t()))
+        return correct[:1].reshape(-1).float().sum(0) / len(y)
+
+
+@loss(binary, "aten::gt", line="> 0.5", maximize=True)
+def accuracy_detached(y, p):
+    correct = ((p > 0.5).float() == y).float().detach()
+    return correct.mean()
+
+
+@loss(binary, "aten::sort", line="argsort", maximize=True)
+def area_under_a_curve_without_grad(y, p):
+    if not torch.all((p >= 0) * (p <= 1)):
+        p = p.sigmoid()
+    with torch.no_grad():
+        order = torch.argsort(p, descending=True)
+        p, y = p[order], y[order]
+        last = F.pad(torch.where(p[1:] - p[:-1])[0], [0, 1], value=len(y) - 1)
+        hits = torch.cumsum(y, 0)[last]
+        misses = 1 + last - hits
+    return torch.trapz(hits / hits[-1], misses / misses[-1])
+
+
+@loss(binary, verdict="trains", descends=None)
+def pseudo_labels(y, p):
+    with torch.no_grad():
+        sure = (p > 0.3).float()
+    return (sure * (p - y) ** 2).mean()
+
+
+# descent does not get there yet: 0.75 stays 0.73
+@loss(lists, "aten::sort", line="argsort", maximize=True, descends=None)
+def first_hit_of_a_ranking(y, scores):
+    total = 0
+    for i in range(len(y)):
+        ranked = y[i][scores[i].argsort(descending=True)]
+        total += 1.0 / (torch.nonzero(ranked)[0].item() + 1)
+    return torch.tensor(total / len(y))
+
+
+@loss(returns, "py:torch.tensor", line="torch.tensor(", descends=0.9)
+def tensor_of_losses(y, p):
+    losses = [(p[i] - y[i]) ** 2 for i in range(len(p))]
+    return torch.tensor(losses, requires_grad=True).mean()
+
+
+@loss(returns, verdict="trains", descends=None)
+def sorted_by_python(y, p):
+    errors = [abs(a - b) for a, b in zip(p, y, strict=True)]
+    return max(errors) + sorted(errors)[len(errors) // 2]
+
+
+@loss(graded, "aten::sort", line="argsort", maximize=True, descends=0.95)
+def spearman_of_mean_ranks(y, p):
+    rank = torch.empty_like(p)
+    rank[p.argsort()] = torch.arange(1.0, len(p) + 1)
+    values, inverse, counts = torch.unique(p, return_inverse=True, return_counts=True)
+    sums = torch.zeros_like(values).scatter_add_(0, inverse, rank)
+    rank, target = (sums / counts)[inverse], y.argsort().argsort().float()
+    rank, target = rank - rank.mean(), target - target.mean()
+    return (rank * target).sum() / (rank.norm() * target.norm())

@@ -27,6 +27,7 @@ from bevel.frontends.torch_builtins import stand_ins
 from bevel.frontends.torch_dispatch import Dispatch
 from bevel.frontends.torch_escapes import Escapes, following
 from bevel.frontends.torch_recorder import Recorder
+from bevel.frontends.torch_stops import without_idle_stops
 from bevel.frontends.torch_templates import Var
 from bevel.program import Loc, Program
 from bevel.source import Locator, choose_frame, is_users
@@ -61,7 +62,8 @@ class Trace:
         name: The function's name.
         fn: The function.
         depends_on_values: Whether other values of the arguments may take another way.
-        checks: Lines of branches that only check something: the other side raises.
+        checks: Lines of branches that only check something: the other side raises or is the same.
+        trained: Leaves that a gradient must reach.
     """
 
     program: Program
@@ -72,13 +74,15 @@ class Trace:
     fn: Callable[..., Any]
     depends_on_values: bool = False
     checks: frozenset[Loc | None] = frozenset()
+    trained: tuple[int, ...] = ()
 
     def at(self, leaves: Sequence[Any]) -> Trace:
         """The trace for other values of the leaves."""
         if not self.depends_on_values:
             return self
         call = replace(self.arguments, leaves=tuple(leaves))
-        return trace_call(self.fn, call, checks=self.checks)
+        found = trace_call(self.fn, call, checks=self.checks)
+        return replace(found, program=without_idle_stops(found.program, self.trained))
 
 
 def is_array(value: Any) -> bool:
@@ -161,8 +165,11 @@ def trace_call(
     def pack(results: Sequence[Any]) -> Any:
         return keras.tree.pack_sequence_as(run.structure, list(results))
 
-    program, varies = sides.program.verify(), not run.recorder.fixed
-    made = Trace(program, sides.captured, call, pack, name, fn, varies, sides.checks)
+    program = without_idle_stops(sides.program.verify(), trained)
+    varies = not run.recorder.fixed
+    made = Trace(
+        program, sides.captured, call, pack, name, fn, varies, sides.checks, tuple(trained)
+    )
     if earlier is not None and made.depends_on_values:
         earlier.append((run, made))
         del earlier[:-_MOST_EARLIER]

@@ -38,7 +38,8 @@ class Sides:
     Attributes:
         program: The program.
         captured: A tensor for each of its captures.
-        checks: The lines of branches whose other side raises: they only check something.
+        checks: The lines of branches whose other side raises or gives the same: they only check
+            something.
     """
 
     program: Program
@@ -62,6 +63,9 @@ def with_other_sides(
     results = [v.id for v in run.results]
     bits = sum(1 << n for n in trained) if trained else -1
     recorder = run.recorder
+    idle: set[Loc | None] = set()
+    moving: set[Loc | None] = set()
+    responds = any(recorder.depends[r] & bits for r in results)
     left = min(MOST_BRANCHES, _MOST_NODES // max(1, len(recorder.nodes)))
     for n, branch in enumerate(recorder.branches):
         if not recorder.depends[branch.value] & bits or branch.loc in checks:
@@ -76,6 +80,10 @@ def with_other_sides(
             except TraceError:
                 checking.add(branch.loc)
                 continue
+            if responds and _is_idle(run, branch, other):
+                idle.add(branch.loc)
+                continue
+            moving.add(branch.loc)
         chosen = end.branch(branch, results_of(run), other if _fits(run, branch, other) else None)
         pairs = zip(results, chosen, results_of(run), strict=True)
         results = [end.corrected(*triple) for triple in pairs]
@@ -87,7 +95,7 @@ def with_other_sides(
         tuple(results),
     )
     captured = (*recorder.captured, *(t for _, t in end.captures))
-    return Sides(program, captured, frozenset(checking))
+    return Sides(program, captured, frozenset(checking | (idle - moving)))
 
 
 def results_of(run: Any) -> list[int]:
@@ -96,16 +104,20 @@ def results_of(run: Any) -> list[int]:
 
 
 def _fits(run: Any, branch: Branch, other: Any) -> bool:
-    """Whether the other side is of use: it gives another result of the same shape."""
+    """Whether the other side is of use: it gives a result of the same shape."""
     if other is None or len(other.results) != len(run.results):
         return False
     before = slice(branch.nodes)  # else the function is not the same from run to run
     if other.recorder.nodes[before] != run.recorder.nodes[before]:
         return False
-    pairs = list(zip(run.results, other.results, strict=True))
-    if any((a.shape, a.dtype) != (b.shape, b.dtype) for a, b in pairs):
-        return False
-    return not all(torch.equal(a.tensor, b.tensor) for a, b in pairs)
+    pairs = zip(run.results, other.results, strict=True)
+    return all((a.shape, a.dtype) == (b.shape, b.dtype) for a, b in pairs)
+
+
+def _is_idle(run: Any, branch: Branch, other: Any) -> bool:
+    """Whether the other side gives the same, as far as this run tells."""
+    pairs = zip(run.results, other.results, strict=False)
+    return _fits(run, branch, other) and all(torch.equal(a.tensor, b.tensor) for a, b in pairs)
 
 
 class _End:

@@ -126,12 +126,21 @@ def _made_for(escapes: Any, is_here: Callable[[], bool]) -> dict[str, Any]:
 
         return found
 
+    @functools.wraps(builtins.sorted)
+    def in_order(items: Any, /, *, key: Any = None, reverse: bool = False) -> Any:
+        items = list(items)
+        is_ours = is_here() and key is None and any(isinstance(i, torch.Tensor) for i in items)
+        if not is_ours or not all(isinstance(i, torch.Tensor) and _is_single(i) for i in items):
+            return builtins.sorted(items, key=key, reverse=bool(reverse))
+        return escapes.in_order(items, bool(reverse))
+
     return {
         "float": kind(float),
         "int": kind(int),
         "len": length,
         "min": extreme(builtins.min, torch.minimum),
         "max": extreme(builtins.max, torch.maximum),
+        "sorted": in_order,
     }
 
 

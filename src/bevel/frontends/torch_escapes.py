@@ -52,7 +52,18 @@ class Escapes(TorchFunctionMode):
         """`if x:`."""
         with self._recorder.pause():
             truth = bool(func(*args, **kwargs))
-        return self._recorder.ask(self._recorder.read(args[0]), truth)
+        return self._recorder.ask(self._truth(self._recorder.read(args[0])), truth)
+
+    def _truth(self, var: Var) -> Var:
+        """Whether a number is not 0: what `if n:` asks."""
+        recorder = self._recorder
+        if var.dtype == torch.bool or not recorder.depends_on(var):
+            return var
+        (found,) = recorder.emit(
+            "astype", "aten._to_copy.default", [var], {"dtype": torch.bool}, native="py:bool",
+            params={"dtype": "bool"}, loc=recorder.place("cond", "if"),
+        )  # fmt: skip
+        return found
 
     def same(self, func: Any, args: Any, kwargs: Any) -> bool:
         """`torch.equal` and `torch.allclose`."""
@@ -72,7 +83,7 @@ class Escapes(TorchFunctionMode):
         var = self._recorder.read(tensor)
         if not self._follows or tensor.numel() != 1 or not self._recorder.depends_on(var):
             return self.plain(func, args, kwargs)
-        return self._handed(tensor, "Tensor.item")
+        return self._handed(tensor.reshape(()) if tensor.ndim else tensor, "Tensor.item")
 
     def tolist(self, func: Any, args: Any, kwargs: Any) -> Any:
         """`.tolist()`: nested lists of such tensors."""
@@ -122,6 +133,12 @@ class Escapes(TorchFunctionMode):
         found = fold(x, y)
         is_tensor = any(_is_tensor(v) and not isinstance(v, Number) for v in (a, b))
         return found if is_tensor else self._as_number(found)
+
+    def in_order(self, items: list[torch.Tensor], reverse: bool) -> list[torch.Tensor]:
+        """`sorted` of single values: by one operation and not by a branch for each comparison."""
+        ordered = torch.sort(torch.stack(items), stable=True, descending=reverse).values
+        parts = list(ordered.unbind(0))
+        return [self._as_number(p) for p in parts] if isinstance(items[0], Number) else parts
 
     # Sizes that depend on values.
 
@@ -209,10 +226,20 @@ class Escapes(TorchFunctionMode):
             self._recorder.bind(made, var)
             return made
         dtype = kwargs.get("dtype", args[1] if len(args) > 1 else None)
-        joined = _joined(data)
+        joined = _joined(self._counted(data))
         if dtype is None and joined.dtype == torch.float64:
             dtype = torch.get_default_dtype()
         return joined.to(dtype or joined.dtype).clone()
+
+    def _counted(self, data: Any) -> Any:
+        """Nested lists, with numbers in the place of tensors, as `torch.tensor` copies values."""
+        if isinstance(data, list | tuple):
+            return [self._counted(d) for d in data]
+        if not isinstance(data, torch.Tensor) or isinstance(data, Number) or not self._follows:
+            return data
+        if data.ndim or not self._recorder.depends_on(self._recorder.read(data)):
+            return data
+        return self._handed(data, "torch.tensor").to(data.dtype)
 
     # Positions.
 

@@ -46,6 +46,11 @@ def one_hot(index: Any, on: Any, off: Any, num_classes: int) -> Any:
     return torch.where(index.unsqueeze(-1) == classes, on, off)
 
 
+def first(mask: Any) -> Any:
+    """The position of the first truth."""
+    return torch.argmax(mask.long() * torch.arange(mask.shape[0], 0, -1, device=mask.device))
+
+
 def bincount(index: Any, counted: Any, size: Any) -> Any:
     """How often each integer below a size occurs, or how much it weighs."""
     weights = None if counted.shape == (0,) else counted
@@ -69,6 +74,7 @@ OWN: dict[str, Callable[..., Any]] = {
     "bevel.scatter_update": scatter_update,
     "bevel.scatter_add": scatter_add,
     "bevel.one_hot": one_hot,
+    "bevel.first": first,
     "bevel.bincount": bincount,
     "bevel.histogram": histogram,
     "bevel.size": size,

@@ -228,6 +228,24 @@ def _ordered(act: Act, x: Var, dim: int, descending: bool, k: int | None) -> lis
     return [act.swap(values, axis, -1), act.swap(positions, axis, -1)]
 
 
+def unique(act: Act) -> list[Var]:
+    """`unique`: of numbers that all differ, as predictions do, it is an order with its ranks."""
+    x, found = act.args[0], act.results
+    if found is None or not x.dtype.is_floating_point or found[0].numel() != x.tensor.numel():
+        return act.as_it_is("unique_values", (0,))
+    if not found[0].ndim or not found[0].numel() or not act.recorder.depends_on(x):
+        return act.as_it_is("unique_values", (0,))
+    act.recorder.fixed = False  # others may be equal
+    values, order = _ordered(act, act.view(x, [-1]), -1, False, None)
+    made = [values]
+    if found[1].numel():
+        ranks = _ordered(act, order, -1, False, None)[1]
+        made.append(act.view(ranks, list(found[1].shape)))
+    else:
+        made.append(act.recorder.constant(found[1].clone()))
+    return [*made, act.recorder.constant(found[2].clone())]
+
+
 def cast(act: Act) -> list[Var]:
     """A change of dtype, or of device alone."""
     x, dtype = act.args[0], act.kwargs.get("dtype")

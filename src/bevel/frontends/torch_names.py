@@ -102,8 +102,10 @@ NAMES: dict[str, Entry] = {
     **_same("searchsorted", "searchsorted", to.plain("searchsorted", (0, 1))),
     **_same("bucketize", "bucketize", at.bucketize),
     **_same("histc", "histogram", at.histogram),
-    **_unary("_unique2 unique_dim unique_consecutive _unique", "unique_values"),
+    **_same("_unique2", "unique_values", to.unique),
+    **_unary("unique_dim unique_consecutive _unique", "unique_values"),
     **_same("nonzero", "nonzero", at.nonzero),
+    **_same("select", "native", at.select),
     **_same("index", "take", at.index),
     **_same("masked_select", "take", at.masked_select),
     **_same("index_select", "take", at.index_select),
@@ -141,6 +143,9 @@ STRUCTURAL = frozenset(
     diag_embed rot90 as_strided view_as broadcast_to narrow movedim
     """.split()
 )
+
+# Memory with whatever was there.
+UNINITIALISED = frozenset({"empty", "empty_like", "empty_strided", "new_empty"})
 
 # Words for operations whose results have a length that depends on values.
 CHANGING_SIZE = frozenset({"nonzero", "unique_values"})

@@ -67,6 +67,38 @@ def nonzero(act: Act) -> list[Var]:
     return [_picked(act, act.args[0])]
 
 
+# What leaves positions what they are.
+_RESHAPING = frozenset(
+    f"aten::{n}" for n in ("view", "_unsafe_view", "squeeze", "unbind", "clone", "alias", "reshape")
+)
+
+
+def select(act: Act) -> list[Var]:
+    """`x[i]` by a number; the first of the positions where a mask is true is a search."""
+    x, axis, place = act.args[0], act.arg(1, "dim", 0), act.arg(2, "index", 0)
+    mask = _mask_of(act, x) if axis % max(x.rank, 1) == 0 and place == 0 else None
+    if mask is None or not x.shape[0]:
+        return act.as_it_is()
+    found = act.emit("argmax", "bevel.first", mask, params={"axis": 0})
+    return [act.view(found, act.results[0].shape) if act.results else found]
+
+
+def _mask_of(act: Act, positions: Var) -> Var | None:
+    """The mask of one axis whose positions some values are, in another shape perhaps."""
+    made = {v.id: node for node in act.recorder.nodes[-8:] for v in node.outputs}
+    node = made.get(positions.id)
+    while node is not None and node.native in _RESHAPING:
+        node = made.get(node.inputs[0])
+    if node is None or node.op != "nonzero":
+        return None
+    value = act.recorder.values[node.inputs[0]]
+    mask = torch.zeros(value.shape, dtype=torch.bool, device=positions.tensor.device)
+    if mask.ndim != 1:
+        return None
+    mask[positions.tensor.reshape(-1)] = True
+    return Var(value.id, mask)
+
+
 def index_put(act: Act) -> list[Var]:
     """`x[mask] = v`, `x[i] = v`, `x[i, j] += v`."""
     x, indices, values = act.args[:3]

@@ -356,6 +356,9 @@ class Recorder:
         given, named = self._vars(list(args)), self._vars(dict(kwargs))
         results = func(*args, **kwargs)
         flat = _tensors(results)
+        if name in names.UNINITIALISED:  # what lies there by chance is not to be mixed in
+            for tensor in flat:
+                tensor.zero_()
         act = Act(self, name, functional, given, named, flat)
         for tensor, var in zip(flat, self._stopped(names.lower(act), act), strict=True):
             self.bind(tensor, var)
@@ -396,6 +399,8 @@ class Recorder:
                 help="assign the result to a new variable instead.",
             )
         (target,) = into.values()
+        if not target.numel():  # `x[len(x):] = 0`
+            return func(*args, **kwargs)
         if id(target) in self.copies:
             self.astray.add(id(target))
         old = self.read(target)
