@@ -345,7 +345,8 @@ def test_wrt_chooses_what_must_be_reached():
     def loss(scores, labels):
         return tf.reduce_mean(tf.abs(tf.round(scores) - labels))
 
-    assert audit(loss, CHANCES, LABELS).verdict == "trains"  # the last argument, by default
+    assert audit(loss, CHANCES, LABELS).wrt == ("scores",)  # by the names, by default
+    assert audit(loss, CHANCES, LABELS, wrt="labels").verdict == "trains"
     for wrt in ("scores", 0, -2, ["scores"]):
         assert audit(loss, CHANCES, LABELS, wrt=wrt).verdict == "blocked"
     both = audit(loss, CHANCES, LABELS, wrt=("scores", "labels"))

@@ -18,8 +18,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bevel.errors import BevelTypeError, MissingFrameworkError, printable
 
 FRAMEWORKS = ("tensorflow", "jax", "torch")
@@ -192,6 +190,8 @@ def is_concrete(x: Any) -> bool:
 
 def to_numpy(x: Any) -> Any:
     """The values of an array, a number or a tensor, with or without a gradient."""
+    import numpy as np
+
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(x, torch.Tensor):
         return np.asarray(x)

@@ -1,0 +1,50 @@
+"""Runs a file of tests on another backend, in a process of its own: Keras chooses one, once."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .gradients import BACKEND, installed
+
+EVERY_DTYPE = "float16,bfloat16,float32,float64"
+
+
+def passed(
+    table: Path,
+    backend: str,
+    dtypes: str = EVERY_DTYPE,
+    selected: str = "",
+    *,
+    float64: bool = True,
+    marked: str = "",
+) -> int:
+    """How many tests of a file pass on a backend, with JAX's float64 or without; all must."""
+    if backend == BACKEND:
+        pytest.skip("runs in this process")
+    if not installed(backend):
+        pytest.skip(f"{backend} is not installed")
+    environment = {
+        "KERAS_BACKEND": backend,
+        "BEVEL_DTYPES": dtypes,
+        "JAX_ENABLE_X64": str(int(float64)),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "OMP_NUM_THREADS": "1",  # two processes share two cores
+    }
+    options = ["-q", "-o", "addopts=", "-p", "no:cacheprovider", "-k", selected, "-m", marked]
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", *options, str(table)],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=1800,
+    )
+    assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
+    found = re.search(r"(\d+) passed", run.stdout)
+    assert found
+    return int(found[1])

@@ -1,0 +1,28 @@
+"""The front ends of PyTorch and JAX, each tested in a process of its own framework."""
+
+from pathlib import Path
+
+import pytest
+
+from .elsewhere import passed
+
+# How many tests must pass by default, at least.
+FRONT_ENDS = [
+    ("torch", "test_from_torch.py", 120),
+    ("torch", "wild/test_torch.py", 25),
+    ("jax", "test_from_jax.py", 60),
+    ("jax", "wild/test_jax.py", 40),
+]
+
+
+@pytest.mark.parametrize(("backend", "file", "least"), FRONT_ENDS)
+def test_a_front_end(backend: str, file: str, least: int) -> None:
+    path = Path(__file__).parents[1] / file
+    assert passed(path, backend, marked="not slow", float64=False) >= least
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("backend", "file", "least"), FRONT_ENDS)
+def test_the_rest_of_a_front_end(backend: str, file: str, least: int) -> None:
+    path = Path(__file__).parents[1] / file
+    assert passed(path, backend, marked="slow", float64=False) > 5
