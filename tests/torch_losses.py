@@ -445,7 +445,7 @@ def mean_iou_by_numpy(y, logits):
     return torch.tensor(np.mean(found))
 
 
-@loss(classes, "aten::argmax", line="argmax", maximize=False, best=0.0, descends=0.98)
+@loss(classes, "aten::argmax", line="argmax", maximize=False, best=0.0, descends=0.8)
 def table_filled_in_a_loop(y, logits):
     table = torch.zeros(3, 3)
     for t, q in zip(y, logits.argmax(1), strict=True):
@@ -480,7 +480,7 @@ def penalty_by_item(y, p):
     return ((p - y) ** 2).mean() + 0.5 * penalty
 
 
-@loss(binary, "aten::ge", line=">= 0.5", maximize=True)
+@loss(binary, "aten::ge", line=">= 0.5", maximize=True, descends=0.8)
 def table_by_lists(y, p):
     table = torch.zeros(2, 2)
     for q, t in zip((p >= 0.5).long().tolist(), y.long().tolist(), strict=True):
