@@ -31,7 +31,8 @@ DEPENDS_ON_INPUTS = ("matching_rows", "chosen_branch")
 
 # What fails, and is known to.
 KNOWN = {
-    ("gradient", "ks_statistic"): "the largest of differences that are equal counts as a constant",
+    ("gradient", "ks_statistic"): "with XLA's optimization off, as in these tests, the gradient of "
+    "JAX's max finds no element that equals the largest",
     ("cold", "jax_register_integer_image"): "a shift by one pixel is a step of many rounded pixels",
 }
 
