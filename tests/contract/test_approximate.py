@@ -40,7 +40,7 @@ def test_the_kernel_is_as_near_as_stated(kernel: str, tolerance: float) -> None:
 
 
 @smooth
-@pytest.mark.parametrize("tolerance", [0.01, 1e-3])
+@pytest.mark.parametrize("tolerance", [0.01, pytest.param(1e-3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("mode", ["eager", *MODES])
 def test_sums_and_gradients_are_as_near_as_stated(kernel: str, tolerance: float, mode: str) -> None:
     x, y, w, g = (tensor(t, "float32") for t in (X, Y, W, G))

@@ -11,7 +11,7 @@ import pytest
 
 from .elsewhere import EVERY_DTYPE, passed
 
-FAMILIES = "step or equal or round or relu or max or logic_against"
+FAMILIES = "equal or round or logic_against"
 ONE_OF_EACH = f"({FAMILIES}) and not (greater or less or not_equal)"
 
 
@@ -20,13 +20,13 @@ ONE_OF_EACH = f"({FAMILIES}) and not (greater or less or not_equal)"
     [
         ("torch", EVERY_DTYPE, ""),
         ("jax", "float64", ONE_OF_EACH),
-        pytest.param("jax", EVERY_DTYPE, "", marks=pytest.mark.slow),
+        pytest.param("jax", "float16,float64", "", marks=pytest.mark.slow),
         pytest.param("tensorflow", EVERY_DTYPE, "", marks=pytest.mark.slow),
     ],
     ids=["torch", "jax", "jax-complete", "tensorflow"],
 )
 def test_the_same_on_another_backend(backend: str, dtypes: str, selected: str) -> None:
-    assert passed(Path(__file__).with_name("test_ops.py"), backend, dtypes, selected) > 150
+    assert passed(Path(__file__).with_name("test_ops.py"), backend, dtypes, selected) > 30
 
 
 @pytest.mark.parametrize("backend", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
@@ -38,20 +38,17 @@ def test_plain_functions_are_the_same_on_another_backend(backend: str) -> None:
 IN_JAX = {
     "test_pairwise.py": "linear and (two_batches or same_segment or precision)",
     "test_order.py": "invert",
-    "test_binning.py": "histograms or positions",
-    "test_approximate.py": "as_stated and gaussian and 0.01",
-    "test_losses.py": "hard_limit_is and (AUC or NDCG or Dice or Lovasz)",
+    "test_losses.py": "hard_limit_is and (AveragePrecision or Dice or Lovasz)",
 }
-
-
-COMPLETE = ("test_pairwise.py", "test_order.py", "test_losses.py")
+ELSEWHERE = (*IN_JAX, "test_binning.py", "test_approximate.py")
 
 
 @pytest.mark.parametrize(
     ("backend", "table"),
     [
-        *((backend, table) for backend in ("torch", "jax") for table in IN_JAX),
-        *(pytest.param("jax-complete", table, marks=pytest.mark.slow) for table in COMPLETE),
+        *(("torch", table) for table in ELSEWHERE),
+        *(("jax", table) for table in IN_JAX),
+        *(pytest.param("jax-complete", table, marks=pytest.mark.slow) for table in IN_JAX),
     ],
 )
 def test_sums_order_and_losses_are_the_same_on_another_backend(backend: str, table: str) -> None:

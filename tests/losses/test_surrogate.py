@@ -33,7 +33,7 @@ def _model(loss: Any, activation: str | None = "sigmoid", **how: Any) -> Any:
 
 
 @pytest.mark.parametrize("make", ONE_OF_EACH)
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_model_learns_with_a_ragged_last_batch(make: Any, jit_compile: bool) -> None:
     model = _model(make(), jit_compile=jit_compile)
     history = model.fit(X, Y, batch_size=32, epochs=6, verbose=0).history["loss"]
