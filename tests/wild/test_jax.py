@@ -60,7 +60,8 @@ QUICK = ("accuracy_by_argmax", "jax_argmax_loss", "jax_where_sqrt", "trading_pro
 SLOW = (
     "cost_of_one_hot", "exact_match", "f1_by_comparison", "integer_cast", "rounded_error",
     "tariff_by_select", "accuracy_where", "auc_by_pairs", "average_precision",
-    "balanced_accuracy_jitted", "chosen_branch", "directional_accuracy", "floor_division", "histogram_distance",
+    "balanced_accuracy_jitted", "chosen_branch", "directional_accuracy", "floor_division",
+    "histogram_distance",
     "jaccard_of_labels", "jax_binned_yield", "jax_register_integer_image", "jax_sampled_category",
     "jax_spring_norm", "kappa", "macro_f1", "mask_iou", "matching_rows", "matthews", "ndcg",
     "profit_by_fori_loop", "quantised_prices", "rank_correlation", "reward_per_row", "sorted_gain",
