@@ -50,9 +50,9 @@ REQUIRED = {
     "min_precision": 0.8,
     "min_sensitivity": 0.8,
     "min_specificity": 0.8,
-    "threshold": 0.0,
     "p": 2.0,
 }
+SIZES = ("num_classes", "num_labels")
 CUT = ("retrieval_fall_out", "retrieval_hit_rate", "retrieval_precision", "retrieval_recall")
 HEAD = """\
 # torchmetrics as losses
@@ -125,23 +125,19 @@ def _random(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _bound(fn: Callable[..., Any], given: int, **own: Any) -> Callable[..., Any]:
-    """The function with its required arguments, those of the task included."""
-    parameters = inspect.signature(fn).parameters
-    keywords = {"num_classes", "num_labels"} if isinstance(fn, functools.partial) else set()
+def _bound(fn: Callable[..., Any], **own: Any) -> Callable[..., Any]:
+    """The function with its required arguments, and the number of classes wherever it takes one."""
     needed = {
         n: REQUIRED[n]
-        for n, p in list(parameters.items())[given:]
-        if n in REQUIRED and n not in own and (p.default is p.empty or n in keywords)
+        for n, p in list(inspect.signature(fn).parameters.items())[2:]
+        if n in REQUIRED and n not in own and (p.default is p.empty or n in SIZES)
     }
-    needed |= {n: REQUIRED[n] for n in ("num_classes",) if n in parameters and given == 2}
     return functools.partial(fn, **needed, **own)
 
 
 def _number(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
     """One number of what a metric returns: of counts and rates the first, of others the mean."""
 
-    @functools.wraps(fn.func if isinstance(fn, functools.partial) else fn)
     def number(target: torch.Tensor, preds: torch.Tensor) -> torch.Tensor:
         found = fn(preds, target)
         is_rates = isinstance(found, dict) or name.endswith("stat_scores")
@@ -151,7 +147,7 @@ def _number(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
             return found.flatten()[0].float()
         return found.mean()
 
-    del number.__wrapped__
+    number.__name__ = name
     return number
 
 
@@ -170,7 +166,7 @@ def _classified(name: str, fn: Callable[..., Any], task: str) -> Case:
     own: dict[str, Any] = {"top_k": 5} if name in CUT else {}
     if "groups" in inspect.signature(fn).parameters:
         own["groups"] = torch.randint(2, (ROWS,), generator=g)
-    bound = _bound(fn, 2, **own)
+    bound = _bound(fn, **own)
     if name == "demographic_parity":
         bound = lambda preds, target: fn(preds, own["groups"])  # noqa: E731
     draw = lambda seed: torch.randn(shape, generator=_random(seed + 1))  # noqa: E731
@@ -181,7 +177,7 @@ def _segmented(name: str, fn: Callable[..., Any]) -> Case:
     g, shape = _random(0), (2, CLASSES, 8, 8)
     indices = torch.randint(CLASSES, (2, 8, 8), generator=g)
     target = torch.nn.functional.one_hot(indices, CLASSES).movedim(-1, 1)
-    bound = _bound(fn, 2)
+    bound = _bound(fn)
 
     def decided(preds: torch.Tensor, target: torch.Tensor) -> Any:
         hard = torch.nn.functional.one_hot(preds.argmax(1), CLASSES).movedim(-1, 1)
@@ -209,7 +205,7 @@ def _regressed(name: str, fn: Callable[..., Any]) -> Case:
         ideal = raw[:, None].expand(ROWS, 5)
     else:
         draw = lambda seed: torch.randn(shape, generator=_random(seed + 1))  # noqa: E731
-    return Case(name, _number(_bound(fn, 2, **own), name), target, draw, ideal, link)
+    return Case(name, _number(_bound(fn, **own), name), target, draw, ideal, link)
 
 
 def gradient(

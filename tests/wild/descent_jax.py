@@ -11,28 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from tests.links import STEPS, Descent, logits_of
+
 LINKS: dict[str, Callable[[Any], Any]] = {
     "identity": lambda x: x,
     "sigmoid": jax.nn.sigmoid,
     "softmax": jax.nn.softmax,
 }
-STEPS = 500
-
-
-def link_of(prediction: np.ndarray) -> str:
-    """The link that a prediction looks like the output of."""
-    if prediction.min() < 0 or prediction.max() > 1:
-        return "identity"
-    rows = prediction.ndim > 1 and np.allclose(prediction.sum(-1), 1, atol=1e-4)
-    return "softmax" if rows else "sigmoid"
-
-
-def logits_of(prediction: np.ndarray, link: str) -> np.ndarray:
-    """What the link turns into the prediction."""
-    if link == "identity":
-        return prediction
-    p = np.clip(prediction, 1e-3, 1 - 1e-3)
-    return np.log(p) if link == "softmax" else np.log(p / (1 - p))
 
 
 class Descender:
@@ -65,7 +50,7 @@ class Descender:
         self._run = run
         self._hard = lambda z, y: float(jnp.mean(hard(y, LINKS[link](z))))
 
-    def __call__(self, y: np.ndarray, prediction: np.ndarray) -> tuple[float, float]:
+    def __call__(self, y: np.ndarray, prediction: np.ndarray) -> Descent:
         """Hard values at the start and the end (the best of the last few looks)."""
         z = jnp.asarray(logits_of(prediction, self.link), "float32")
         state = (z, jnp.zeros_like(z), jnp.zeros_like(z))
@@ -74,10 +59,4 @@ class Descender:
         for begin, end in itertools.pairwise(looks):
             state = self._run(begin, end, state, y)
             ends.append(self._hard(state[0], y))
-        return start, max(ends) if self.maximize else min(ends)
-
-
-def share(start: float, end: float, optimum: float) -> float:
-    """How much of the attainable improvement was reached; 1 where there is none."""
-    gap = optimum - start
-    return 1.0 if abs(gap) < 1e-9 else min(1.0, (end - start) / gap)
+        return Descent(start, max(ends) if self.maximize else min(ends))

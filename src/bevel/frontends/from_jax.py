@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import re
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,11 +14,19 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from bevel.errors import BevelTypeError, TraceError
+from bevel.errors import TraceError
 from bevel.frontends.arguments import Arguments, flatten
 from bevel.frontends.jax_builder import Builder
-from bevel.program import Loc, Program
-from bevel.source import Locator, choose_frame, is_users
+from bevel.frontends.refusals import (
+    advice,
+    not_taken,
+    returns_nothing,
+    unreadable,
+    untraceable,
+    users_line,
+)
+from bevel.program import Program
+from bevel.source import Locator
 
 ARRAYS = (jax.Array, jax.ShapeDtypeStruct, np.ndarray, np.generic)
 
@@ -76,10 +82,7 @@ def as_array(value: Any) -> Any:
     try:
         return jnp.asarray(value)
     except (TypeError, ValueError) as error:
-        raise BevelTypeError(
-            f"an argument of type {type(value).__name__} and dtype "
-            f"{getattr(value, 'dtype', None)} is no array: {error}. Pass numbers or bools."
-        ) from None
+        raise not_taken(value, "array", error) from None
 
 
 def spec(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -122,16 +125,11 @@ def trace_call(fn: Callable[..., Any], call: Arguments) -> Trace:
     except Exception as error:
         raise _trace_error(error, name, call) from error
     if not closed.jaxpr.outvars:
-        raise TraceError(
-            f"`{name}` returns nothing that is an array; a metric returns a number per call or "
-            "per row. Is a `return` missing?"
-        )
+        raise returns_nothing(name, "array")
     try:
         program = Builder(Locator(__file__)).program(closed, name)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise TraceError(
-            f"`{name}` holds something that Bevel cannot read: {type(error).__name__}: {error}"
-        ) from error
+        raise unreadable(name, error) from error
     (tree,) = structure
 
     def pack(results: Sequence[Any]) -> Any:
@@ -144,28 +142,18 @@ def _trace_error(error: Exception, name: str, call: Arguments) -> TraceError:
     """Says at the user's line why a function cannot be traced."""
     if isinstance(error, TraceError):
         return error
-    loc = _blame(error)
     reason = str(error).strip().splitlines()
     first = next((r.strip() for r in reason if r.strip()), "")
-    label = f"{type(error).__name__}: {first}" if first else type(error).__name__
-    meaning = _advice(label)
-    if meaning is None:
-        given = ", ".join(
-            f"{n} {leaf.dtype} {tuple(leaf.shape)}"
-            for n, leaf in zip(call.names, call.leaves, strict=True)
-        )
-        return TraceError(
-            f"`{name}` cannot be traced: it raised an error with {given}",
-            loc=loc,
-            label=label[:300],
-            help="pass arguments of the shapes and dtypes that this line takes.",
-        )
-    return TraceError(
-        f"`{name}` cannot be traced: {meaning}",
-        loc=loc,
-        label=label[:300],
-        help="Keep to array operations (jax.numpy, jax.lax, keras.ops); a black box of numpy or "
-        "Python code can be audited, but not relaxed.",
+    said = f"{type(error).__name__}: {first}" if first else type(error).__name__
+    return untraceable(
+        name,
+        said,
+        users_line(error, __file__, "py_call", "numpy"),
+        call,
+        lambda leaf: f"{leaf.dtype} {tuple(leaf.shape)}",
+        advice(said, _ADVICE),
+        "Keep to array operations (jax.numpy, jax.lax, keras.ops); a black box of numpy or Python "
+        "code can be audited, but not relaxed.",
     )
 
 
@@ -183,17 +171,3 @@ _ADVICE = (
         "this line needs the values as numpy or Python numbers, which are not known while tracing.",
     ),
 )
-
-
-def _advice(text: str) -> str | None:
-    """What JAX's message means for the user's code, if it is one of those known."""
-    return next((meaning for sign, meaning in _ADVICE if re.search(sign, text)), None)
-
-
-def _blame(error: BaseException) -> Loc | None:
-    """The innermost line of the user's that an error of tracing came through."""
-    stack = [(f.filename, f.lineno or 0, f.name) for f in traceback.extract_tb(error.__traceback__)]
-    frame = choose_frame(stack, __file__)
-    if frame is None or not is_users(frame[0]):
-        return None
-    return Locator("")([frame], "py_call", "numpy")

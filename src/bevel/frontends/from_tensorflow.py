@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,11 +19,19 @@ import tensorflow as tf
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 from tensorflow.python.framework.ops import gradient_registry
 
-from bevel.errors import BevelTypeError, TraceError
+from bevel.errors import TraceError
 from bevel.frontends import tensorflow_names as names
 from bevel.frontends.arguments import Arguments, flatten
-from bevel.program import Constant, Loc, Node, Program, Value
-from bevel.source import Locator, choose_frame, is_users
+from bevel.frontends.refusals import (
+    advice,
+    not_taken,
+    returns_nothing,
+    unreadable,
+    untraceable,
+    users_line,
+)
+from bevel.program import Constant, Node, Program, Value
+from bevel.source import Locator
 from bevel.vocabulary import VOCABULARY
 
 ARRAYS = (tf.Tensor, tf.Variable, tf.TensorSpec, np.ndarray, np.generic)
@@ -80,10 +87,7 @@ def as_tensor(value: Any) -> Any:
     try:
         return tf.convert_to_tensor(value)
     except (TypeError, ValueError) as error:
-        raise BevelTypeError(
-            f"an argument of type {type(value).__name__} and dtype "
-            f"{getattr(value, 'dtype', None)} is no tensor: {error}. Pass numbers or bools."
-        ) from None
+        raise not_taken(value, "tensor", error) from None
 
 
 def spec(leaf: Any) -> tf.TensorSpec:
@@ -131,19 +135,14 @@ def trace_call(fn: Callable[..., Any], call: Arguments) -> Trace:
         raise _trace_error(error, name, call) from error
     graph = concrete.graph
     if not graph.outputs:
-        raise TraceError(
-            f"`{name}` returns nothing that is a tensor; a metric returns a number per call or "
-            "per row. Is a `return` missing?"
-        )
+        raise returns_nothing(name, "tensor")
     builder = _Builder(Locator(__file__))
     given = len(call.leaves)
     heads = (graph.inputs[:given], graph.inputs[given:], graph.outputs)
     try:
         program = builder.build(graph, name, *heads)
     except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise TraceError(
-            f"`{name}` holds something that Bevel cannot read: {type(error).__name__}: {error}"
-        ) from error
+        raise unreadable(name, error) from error
     variables = {id(v.handle): v for v in graph.variables}
     captured = tuple(variables.get(id(outer), outer) for outer, _ in graph.captures)
     structure = concrete.structured_outputs
@@ -427,30 +426,28 @@ def _trace_error(error: Exception, name: str, call: Arguments) -> TraceError:
     """Says at the user's line why a function cannot be traced."""
     if isinstance(error, TraceError):
         return error
-    loc = _blame(error)
     reason = str(error).strip().splitlines()
     last = next((r.strip() for r in reversed(reason) if r.strip()), type(error).__name__)
     if type(error).__name__ not in last:
         last = f"{type(error).__name__}: {last}"
-    meaning = _advice(last)
-    if meaning is None:
-        given = ", ".join(
-            f"{n} {leaf.dtype.name} {tuple(leaf.shape) if leaf.shape.rank is not None else '?'}"
-            for n, leaf in zip(call.names, call.leaves, strict=True)
-        )
-        return TraceError(
-            f"`{name}` cannot be traced: it raised an error with {given}",
-            loc=loc,
-            label=last[:300],
-            help="pass arguments of the shapes and dtypes that this line takes.",
-        )
-    return TraceError(
-        f"`{name}` cannot be traced: {meaning}",
-        loc=loc,
-        label=last[:300],
-        help="Keep to tensor operations (tf.*, keras.ops); a black box of numpy or Python code can "
+    quoted = [
+        (m["file"], int(m["line"]), m["function"]) for m in _QUOTED_FRAME.finditer(str(error))
+    ]
+    return untraceable(
+        name,
+        last,
+        users_line(error, __file__, "py_call", "numpy", quoted),
+        call,
+        _shown,
+        advice(last, _ADVICE),
+        "Keep to tensor operations (tf.*, keras.ops); a black box of numpy or Python code can "
         "be audited, but not relaxed.",
     )
+
+
+def _shown(leaf: Any) -> str:
+    shape = tuple(leaf.shape) if leaf.shape.rank is not None else "?"
+    return f"{leaf.dtype.name} {shape}"
 
 
 _ADVICE = (
@@ -471,23 +468,3 @@ _ADVICE = (
         "this line loops over a tensor in a way that AutoGraph cannot turn into a loop.",
     ),
 )
-
-
-def _advice(text: str) -> str | None:
-    """What the framework's message means for the user's code, if it is one of those known."""
-    for sign, meaning in _ADVICE:
-        if re.search(sign, text):
-            return meaning
-    return None
-
-
-def _blame(error: BaseException) -> Loc | None:
-    """The innermost line of the user's that an error of tracing came through."""
-    quoted = [
-        (m["file"], int(m["line"]), m["function"]) for m in _QUOTED_FRAME.finditer(str(error))
-    ]
-    stack = [(f.filename, f.lineno or 0, f.name) for f in traceback.extract_tb(error.__traceback__)]
-    frame = choose_frame(quoted, __file__) or choose_frame(stack, __file__)
-    if frame is None or not is_users(frame[0]):
-        return None
-    return Locator("")([frame], "py_call", "numpy")

@@ -9,7 +9,6 @@ truth forced (`bevel.frontends.torch_branches`).
 
 from __future__ import annotations
 
-import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,8 +19,9 @@ import numpy as np
 import torch
 
 from bevel.backend import dtype_name
-from bevel.errors import BevelTypeError, TraceError
+from bevel.errors import TraceError
 from bevel.frontends.arguments import Arguments, flatten
+from bevel.frontends.refusals import not_taken, returns_nothing, untraceable, users_line
 from bevel.frontends.torch_branches import with_other_sides
 from bevel.frontends.torch_builtins import stand_ins
 from bevel.frontends.torch_dispatch import Dispatch
@@ -30,7 +30,7 @@ from bevel.frontends.torch_recorder import Recorder
 from bevel.frontends.torch_stops import without_idle_stops
 from bevel.frontends.torch_templates import Var
 from bevel.program import Loc, Program
-from bevel.source import Locator, choose_frame, is_users
+from bevel.source import Locator
 
 ARRAYS = (torch.Tensor, np.ndarray, np.generic)
 
@@ -108,10 +108,7 @@ def as_tensor(value: Any) -> Any:
     try:
         return keras.ops.convert_to_tensor(np.array(value))
     except (TypeError, ValueError) as error:
-        raise BevelTypeError(
-            f"an argument of type {type(value).__name__} and dtype "
-            f"{getattr(value, 'dtype', None)} is no tensor: {error}. Pass numbers or bools."
-        ) from None
+        raise not_taken(value, "tensor", error) from None
 
 
 def spec(leaf: Any) -> Spec:
@@ -267,10 +264,7 @@ def _run(
     if recorder.astray:
         raise TraceError(f"`{name}` writes into an entry that depends on values in place")
     if not results:
-        raise TraceError(
-            f"`{name}` returns nothing that is a tensor; a metric returns a number per call or "
-            "per row. Is a `return` missing?"
-        )
+        raise returns_nothing(name, "tensor")
     return Run(recorder, results, structure, again)
 
 
@@ -292,20 +286,11 @@ def _result(recorder: Recorder, value: Any, name: str) -> Var:
 
 def _trace_error(error: Exception, name: str, call: Arguments) -> TraceError:
     """Says at the user's line why a function cannot be traced."""
-    stack = [(f.filename, f.lineno or 0, f.name) for f in traceback.extract_tb(error.__traceback__)]
-    frame = choose_frame(stack, __file__)
-    loc: Loc | None = None
-    if frame is not None and is_users(frame[0]):
-        loc = Locator("")([frame], "native", "")
     lines = [line for line in str(error).strip().splitlines() if line.strip()]
-    said = f"{type(error).__name__}: {lines[0].strip() if lines else ''}"
-    given = ", ".join(
-        f"{n} {dtype_name(leaf)} {tuple(leaf.shape)}"
-        for n, leaf in zip(call.names, call.leaves, strict=True)
-    )
-    return TraceError(
-        f"`{name}` cannot be traced: it raised an error with {given}",
-        loc=loc,
-        label=said[:300],
-        help="pass arguments of the shapes and dtypes that this line takes.",
+    return untraceable(
+        name,
+        f"{type(error).__name__}: {lines[0].strip() if lines else ''}",
+        users_line(error, __file__, "native", ""),
+        call,
+        lambda leaf: f"{dtype_name(leaf)} {tuple(leaf.shape)}",
     )

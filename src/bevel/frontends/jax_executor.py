@@ -8,7 +8,6 @@ that other interpretations can run them too.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from jax.core import Tracer
 
 from bevel.errors import BevelTypeError, UnknownOperationError
 from bevel.frontends.from_jax import Trace
+from bevel.frontends.running import run_all
 from bevel.program import Node, Program
 
 NAME = "JAX"
@@ -127,12 +127,7 @@ _SPECIAL: dict[str, Callable[[Node, Sequence[Any], Run | None], list[Any]]] = {
 
 def run_program(program: Program, operands: Sequence[Any]) -> list[Any]:
     """Runs a program natively on arrays for its inputs and captures; gives its results."""
-    heads = (*program.inputs, *program.captures)
-    env = {value.id: array for value, array in zip(heads, operands, strict=True)}
-    for node in program.nodes:
-        results = run_node(node, [env[i] for i in node.inputs])
-        env.update(zip((v.id for v in node.outputs), results, strict=True))
-    return [env[i] for i in program.outputs]
+    return run_all(program, operands, run_node)
 
 
 def function(
@@ -178,11 +173,6 @@ def static_value(tensor: Any) -> Any:
 def outside_graphs() -> Any:
     """A context in which operations on known arrays run at once."""
     return jax.ensure_compile_time_eval()
-
-
-def as_one_replica() -> Any:
-    """A context for what is the same on all replicas; there is one only."""
-    return contextlib.nullcontext()
 
 
 def replicas() -> int:

@@ -7,10 +7,8 @@ runs their nested programs, so that other interpretations can run them too.
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -20,6 +18,7 @@ from tensorflow.python.ops import control_flow_util
 
 from bevel.errors import UnknownOperationError, render
 from bevel.frontends.from_tensorflow import Trace
+from bevel.frontends.running import is_alone, run_all
 from bevel.program import Node, Program
 
 NAME = "TensorFlow"
@@ -277,12 +276,7 @@ _SPECIAL: dict[str, Callable[[Node, Sequence[Any], Run], list[Any]]] = {
 
 def run_program(program: Program, operands: Sequence[Any]) -> list[Any]:
     """Runs a program natively on tensors for its inputs and captures; gives its results."""
-    heads = (*program.inputs, *program.captures)
-    env = {value.id: tensor for value, tensor in zip(heads, operands, strict=True)}
-    for node in program.nodes:
-        results = run_node(node, [env[i] for i in node.inputs])
-        env.update(zip((v.id for v in node.outputs), results, strict=True))
-    return [env[i] for i in program.outputs]
+    return run_all(program, operands, run_node)
 
 
 def function(
@@ -315,24 +309,10 @@ def outside_graphs() -> Any:
     return tf.init_scope()
 
 
-_alone = threading.local()
-
-
-@contextlib.contextmanager
-def as_one_replica() -> Iterator[None]:
-    """A context for what is the same on all replicas already, so that nothing is added up."""
-    before = getattr(_alone, "here", False)
-    _alone.here = True
-    try:
-        yield
-    finally:
-        _alone.here = before
-
-
 def replicas() -> int:
     """How many replicas run the same code on shards of a batch."""
     context = tf.distribute.get_replica_context()
-    if context is None or getattr(_alone, "here", False):
+    if context is None or is_alone():
         return 1
     return context.num_replicas_in_sync
 

@@ -6,9 +6,7 @@ the function that runs their nested programs, so that other interpretations can 
 
 from __future__ import annotations
 
-import contextlib
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -17,6 +15,7 @@ import torch
 
 from bevel.backend import to_numpy
 from bevel.frontends.from_torch import Trace
+from bevel.frontends.running import is_alone, run_all
 from bevel.frontends.torch_dispatch import outside
 from bevel.frontends.torch_kernels import run_target
 from bevel.frontends.torch_templates import filled
@@ -78,12 +77,7 @@ _SPECIAL: dict[str, Callable[[Node, Sequence[Any], Run], list[Any]]] = {
 
 def run_program(program: Program, operands: Sequence[Any]) -> list[Any]:
     """Runs a program natively on tensors for its inputs and captures; gives its results."""
-    heads = (*program.inputs, *program.captures)
-    env = {value.id: tensor for value, tensor in zip(heads, operands, strict=True)}
-    for node in program.nodes:
-        results = run_node(node, [env[i] for i in node.inputs])
-        env.update(zip((v.id for v in node.outputs), results, strict=True))
-    return [env[i] for i in program.outputs]
+    return run_all(program, operands, run_node)
 
 
 def function(
@@ -113,24 +107,10 @@ def outside_graphs() -> Any:
     return outside()
 
 
-_alone = threading.local()
-
-
-@contextlib.contextmanager
-def as_one_replica() -> Iterator[None]:
-    """A context for what is the same on all replicas already, so that nothing is added up."""
-    before = getattr(_alone, "here", False)
-    _alone.here = True
-    try:
-        yield
-    finally:
-        _alone.here = before
-
-
 def replicas() -> int:
     """How many processes run the same code on shards of a batch."""
     group = torch.distributed
-    if getattr(_alone, "here", False) or not (group.is_available() and group.is_initialized()):
+    if is_alone() or not (group.is_available() and group.is_initialized()):
         return 1
     return group.get_world_size()
 

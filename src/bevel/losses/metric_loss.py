@@ -23,6 +23,7 @@ from keras import ops as K
 
 from bevel import frontends
 from bevel.errors import BevelTypeError, BevelValueError
+from bevel.frontends.running import as_one_replica
 from bevel.losses.checks import (
     aligned,
     check_values,
@@ -258,7 +259,7 @@ class MetricLoss(keras.losses.Loss):
             ]
         if self.memory:
             state = self._remembered(stateless, state, initial)
-        with executor.as_one_replica():
+        with as_one_replica():
             return self._result(state)
 
     def _remembered(self, stateless: Stateless, state: list[Any], initial: list[Any]) -> list[Any]:

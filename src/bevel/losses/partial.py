@@ -15,8 +15,8 @@ from keras import ops as K
 
 from bevel.errors import BevelValueError
 from bevel.losses.columns import Columns, averaging
-from bevel.losses.ranking import RISING
-from bevel.losses.surrogate import present, ratio, standardised
+from bevel.losses.ranking import RISING, wrong_pairs
+from bevel.losses.surrogate import ratio, standardised
 from bevel.ops import pairwise_sum
 from bevel.ops.arguments import choose
 
@@ -96,11 +96,7 @@ class PartialAUC(Columns):
         s = standardised(scores, weights)
         negative = _foremost(s, weights * (1 - y), self.max_fpr)
         positive = _foremost(-s, weights * y, 1 - self.min_tpr)
-        behind = pairwise_sum(
-            -s, weights=negative, kernel=self.kernel, temperature=self.temperature
-        )
-        pairs = K.sum(positive, axis=-1) * K.sum(negative, axis=-1)
-        return ratio(K.sum(positive * behind, axis=-1), pairs), present(pairs)
+        return wrong_pairs(s, positive, negative, self.kernel, self.temperature)
 
 
 def _foremost(scores: Any, weights: Any, share: float) -> Any:

@@ -75,15 +75,25 @@ class AUC(Columns):
         )  # fmt: skip
 
     def of_columns(self, y: Any, scores: Any, weights: Any) -> tuple[Any, Any]:
-        positive, negative = weights * y, weights * (1 - y)
-        behind = pairwise_sum(
-            -standardised(scores, weights),
-            weights=negative,
-            kernel=self.kernel,
-            temperature=self.temperature,
-        )
-        pairs = K.sum(positive, axis=-1) * K.sum(negative, axis=-1)
-        return ratio(K.sum(positive * behind, axis=-1), pairs), present(pairs)
+        s = standardised(scores, weights)
+        return wrong_pairs(s, weights * y, weights * (1 - y), self.kernel, self.temperature)
+
+
+def wrong_pairs(
+    scores: Any, positive: Any, negative: Any, kernel: str, temperature: Any
+) -> tuple[Any, Any]:
+    """1 - the area of each row, as the share of pairs in the wrong order; and whether it has pairs.
+
+    Args:
+        scores: In units of their spread, shape (rows, n).
+        positive: The weights of the rows as positives, likewise.
+        negative: Likewise.
+        kernel: A kernel that rises.
+        temperature: How soft.
+    """
+    behind = pairwise_sum(-scores, weights=negative, kernel=kernel, temperature=temperature)
+    pairs = K.sum(positive, axis=-1) * K.sum(negative, axis=-1)
+    return ratio(K.sum(positive * behind, axis=-1), pairs), present(pairs)
 
 
 @keras.saving.register_keras_serializable(package="bevel")
