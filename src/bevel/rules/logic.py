@@ -27,7 +27,7 @@ def identity(ctx: Context, call: Call, x: Any) -> Any:
 
 def binary(ctx: Context, call: Call, x: Any, y: Any) -> Any:
     """and = pq, or = p + q - pq, xor = p + q - 2pq."""
-    independent = isinstance(x, Index) and isinstance(y, Index) and x.weights is not y.weights
+    independent = isinstance(x, Index) and isinstance(y, Index) and x.source is not y.source
     if independent or any(isinstance(v, Prob) for v in (x, y)):
         x, y = (as_prob(v) for v in (x, y))
     soft = [v for v in (x, y) if isinstance(v, Prob)]
