@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from bevel.backward import births_of_nonfinite, deaths, flows
-from bevel.frontends import tensorflow_executor
+from bevel.frontends.tensorflow import executor as tensorflow_executor
 from tests.test_recording import P, Y, recorded
 
 # Where a gradient turns NaN or infinite.

@@ -20,7 +20,9 @@ from jax.extend.core import primitives
 
 import bevel
 from bevel.errors import BevelTypeError, BevelValueError, TraceError, UnknownOperationError
-from bevel.frontends import from_jax, jax_executor, jax_names
+from bevel.frontends import from_jax
+from bevel.frontends.jax import executor as jax_executor
+from bevel.frontends.jax import names as jax_names
 from bevel.vocabulary import VOCABULARY
 from tests.wild import cases_jax, cases_jax_rare, cases_jax_written
 

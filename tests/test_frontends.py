@@ -35,7 +35,7 @@ def test_a_program_is_named_after_a_callable_objects_class():
 
 def test_the_front_end_and_the_executor_are_tensorflows():
     assert frontends.frontend().__name__ == "bevel.frontends.from_tensorflow"
-    assert frontends.executor().__name__ == "bevel.frontends.tensorflow_executor"
+    assert frontends.executor().__name__ == "bevel.frontends.tensorflow.executor"
 
 
 def test_tracing_does_not_run_the_function_on_values():

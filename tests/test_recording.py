@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from bevel.frontends import from_tensorflow, tensorflow_executor
+from bevel.frontends import from_tensorflow
+from bevel.frontends.tensorflow import executor as tensorflow_executor
 from bevel.recording import record
 
 Y = tf.constant([0.0, 1.0, 1.0, 0.0])

@@ -12,7 +12,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 
 from bevel.errors import TraceError
-from bevel.frontends import from_tensorflow, tensorflow_executor
+from bevel.frontends import from_tensorflow
+from bevel.frontends.tensorflow import executor as tensorflow_executor
 from tests.programs import assert_same_bits, inputs, recipes
 from tests.wild.cases_tf import CASES
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tensorflow.python.framework import op_def_registry
 
-from bevel.frontends import tensorflow_names
+from bevel.frontends.tensorflow import names as tensorflow_names
 from bevel.vocabulary import CUTS, NATURES, TRANSPARENT, VOCABULARY
 
 TABLES = ("ELEMENTWISE", "STRUCTURAL", "SHAPE", "RANDOM")

@@ -17,9 +17,9 @@ from bevel.errors import BevelTypeError
 from bevel.program import Program
 
 _MODULES = {
-    "tensorflow": ("from_tensorflow", "tensorflow_executor"),
-    "jax": ("from_jax", "jax_executor"),
-    "torch": ("from_torch", "torch_executor"),
+    "tensorflow": ("from_tensorflow", "tensorflow.executor"),
+    "jax": ("from_jax", "jax.executor"),
+    "torch": ("from_torch", "torch.executor"),
 }
 
 

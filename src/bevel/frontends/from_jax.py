@@ -1,7 +1,7 @@
 """JAX's front end: from a Python function to a `Program`, by way of a jaxpr.
 
 `trace` lets JAX trace the function for shapes, then copies the jaxpr into plain data
-(`bevel.frontends.jax_builder`). The executor of the result is `bevel.frontends.jax_executor`.
+(`bevel.frontends.jax.builder`). The executor of the result is `bevel.frontends.jax.executor`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jax import numpy as jnp
 
 from bevel.errors import TraceError
 from bevel.frontends.arguments import Arguments, flatten
-from bevel.frontends.jax_builder import Builder
+from bevel.frontends.jax.builder import Builder
 from bevel.frontends.refusals import (
     advice,
     not_taken,

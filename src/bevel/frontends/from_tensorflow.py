@@ -3,7 +3,7 @@
 `trace` lets AutoGraph and TensorFlow build a graph, then copies what the results need into plain
 data: operations the vocabulary knows get its names, nested graphs become nested programs, a
 declared gradient (`tf.custom_gradient`) becomes a nested program too. The executor of the result is
-`bevel.frontends.tensorflow_executor`.
+`bevel.frontends.tensorflow.executor`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from tensorflow.python.framework.function_def_to_graph import function_def_to_gr
 from tensorflow.python.framework.ops import gradient_registry
 
 from bevel.errors import TraceError
-from bevel.frontends import tensorflow_names as names
 from bevel.frontends.arguments import Arguments, flatten
 from bevel.frontends.refusals import (
     advice,
@@ -30,6 +29,7 @@ from bevel.frontends.refusals import (
     untraceable,
     users_line,
 )
+from bevel.frontends.tensorflow import names
 from bevel.program import Constant, Node, Program, Value
 from bevel.source import Locator
 from bevel.vocabulary import VOCABULARY

@@ -1,10 +1,10 @@
 """PyTorch's front end: from an eager function to a `Program`, by running it on its true values.
 
 A function of PyTorch is ordinary Python: no graph of it exists before it runs. `trace` runs it once
-and writes down what reaches PyTorch (`bevel.frontends.torch_recorder`). Where the way it takes
+and writes down what reaches PyTorch (`bevel.frontends.torch.recorder`). Where the way it takes
 depends on values (an `if`, a size), the program is that of this run: `Trace.depends_on_values` says
 so, and `Trace.at` gives the one of other values. The other side of an `if` is had by a run with the
-truth forced (`bevel.frontends.torch_branches`).
+truth forced (`bevel.frontends.torch.branches`).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from bevel.backend import dtype_name
 from bevel.errors import TraceError
 from bevel.frontends.arguments import Arguments, flatten
 from bevel.frontends.refusals import not_taken, returns_nothing, untraceable, users_line
-from bevel.frontends.torch_branches import with_other_sides
-from bevel.frontends.torch_builtins import stand_ins
-from bevel.frontends.torch_dispatch import Dispatch
-from bevel.frontends.torch_escapes import Escapes, following
-from bevel.frontends.torch_recorder import Recorder
-from bevel.frontends.torch_stops import without_idle_stops
-from bevel.frontends.torch_templates import Var
+from bevel.frontends.torch.branches import with_other_sides
+from bevel.frontends.torch.builtins import stand_ins
+from bevel.frontends.torch.dispatch import Dispatch
+from bevel.frontends.torch.escapes import Escapes, following
+from bevel.frontends.torch.recorder import Recorder
+from bevel.frontends.torch.stops import without_idle_stops
+from bevel.frontends.torch.templates import Var
 from bevel.program import Loc, Program
 from bevel.source import Locator
 

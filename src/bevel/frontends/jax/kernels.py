@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import jaxpr_as_fun
 
-from bevel.frontends import jax_names as names
+from bevel.frontends.jax import names
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,8 +21,8 @@ from typing import Any
 import torch
 
 from bevel.errors import TraceError
-from bevel.frontends.torch_recorder import Branch
-from bevel.frontends.torch_templates import Slot
+from bevel.frontends.torch.recorder import Branch
+from bevel.frontends.torch.templates import Slot
 from bevel.program import Loc, Node, Program, Value
 from bevel.vocabulary import VOCABULARY
 

@@ -14,13 +14,12 @@ import jax
 import numpy as np
 from jax import numpy as jnp
 
-from bevel.frontends import jax_kernels as kernels
-from bevel.frontends import jax_names as names
+from bevel.frontends.jax import kernels, names
 from bevel.program import Program
 from bevel.source import Frame, is_users
 from bevel.vocabulary import VOCABULARY
 
-# What is written into: a `bevel.frontends.jax_builder.Scope`.
+# What is written into: a `bevel.frontends.jax.builder.Scope`.
 Scope = Any
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from bevel.backend import dtype_name
-from bevel.frontends.torch_kernels import name_of
-from bevel.frontends.torch_templates import Var
+from bevel.frontends.torch.kernels import name_of
+from bevel.frontends.torch.templates import Var
 from bevel.program import Loc
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from bevel.frontends.torch_numbers import Altering, Number
-from bevel.frontends.torch_recorder import Recorder
-from bevel.frontends.torch_templates import Var
+from bevel.frontends.torch.numbers import Altering, Number
+from bevel.frontends.torch.recorder import Recorder
+from bevel.frontends.torch.templates import Var
 
 
 class Escapes(TorchFunctionMode):

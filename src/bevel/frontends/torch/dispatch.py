@@ -9,7 +9,7 @@ from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bevel.frontends.torch_recorder import Recorder
+from bevel.frontends.torch.recorder import Recorder
 
 _active: list[Recorder] = []
 

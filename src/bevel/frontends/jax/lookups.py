@@ -13,8 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from bevel.frontends import jax_kernels as kernels
-from bevel.frontends import jax_names as names
+from bevel.frontends.jax import kernels, names
 from bevel.program import Node
 
 Written = list[int] | None

@@ -1,6 +1,6 @@
 """Runs the nodes of a program on JAX: natively, with a gradient, or a whole program at once.
 
-A node is run by its kernel (`bevel.frontends.jax_kernels`): the primitive of the user's own program
+A node is run by its kernel (`bevel.frontends.jax.kernels`): the primitive of the user's own program
 with its parameters. What depends on nothing traced is computed at once, so that it is known while
 the rest is compiled. Branches and loops are handed the function that runs their nested programs, so
 that other interpretations can run them too.

@@ -16,9 +16,9 @@ import torch
 from bevel.backend import to_numpy
 from bevel.frontends.from_torch import Trace
 from bevel.frontends.running import is_alone, run_all
-from bevel.frontends.torch_dispatch import outside
-from bevel.frontends.torch_kernels import run_target
-from bevel.frontends.torch_templates import filled
+from bevel.frontends.torch.dispatch import outside
+from bevel.frontends.torch.kernels import run_target
+from bevel.frontends.torch.templates import filled
 from bevel.program import Node, Program
 
 NAME = "PyTorch"

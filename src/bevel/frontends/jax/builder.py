@@ -16,11 +16,10 @@ import numpy as np
 from jax import numpy as jnp
 from jax.extend.core import Literal
 
-from bevel.frontends import jax_kernels as kernels
-from bevel.frontends import jax_names as names
-from bevel.frontends.jax_control import COMPOSITES, CONTROL, file_of
-from bevel.frontends.jax_kernels import Kernel
-from bevel.frontends.jax_lookups import LOOK_UPS
+from bevel.frontends.jax import kernels, names
+from bevel.frontends.jax.control import COMPOSITES, CONTROL, file_of
+from bevel.frontends.jax.kernels import Kernel
+from bevel.frontends.jax.lookups import LOOK_UPS
 from bevel.program import Constant, Node, Program, Value
 from bevel.source import Frame, Locator, is_users
 from bevel.vocabulary import VOCABULARY

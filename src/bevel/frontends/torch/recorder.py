@@ -1,7 +1,7 @@
 """Writes a program down while an eager PyTorch function runs on values.
 
 Every operation that reaches PyTorch's dispatcher becomes a node (or a few, where the vocabulary
-says it in smaller words: `bevel.frontends.torch_names`). The function keeps running on its values.
+says it in smaller words: `bevel.frontends.torch.names`). The function keeps running on its values.
 What it takes from outside becomes a capture; what depends on nothing becomes a constant.
 """
 
@@ -11,17 +11,17 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from bevel.backend import dtype_name, to_numpy
 from bevel.errors import TraceError
-from bevel.frontends import torch_kernels as kernels
-from bevel.frontends import torch_names as names
-from bevel.frontends.torch_act import Act
-from bevel.frontends.torch_templates import Slot, Var, concrete, template
-from bevel.frontends.torch_values import Values, covers, places
+from bevel.frontends.torch import kernels, names
+from bevel.frontends.torch.act import Act
+from bevel.frontends.torch.templates import Slot, Var, concrete, template
+from bevel.frontends.torch.values import Values, covers, places
 from bevel.program import Constant, Loc, Node, Value
 from bevel.source import Frame, Locator
 from bevel.vocabulary import VOCABULARY
@@ -31,6 +31,9 @@ OUTSIDE = 1 << 62
 
 # Larger constants are kept as tensors beside the program.
 _MOST_CONSTANT = 64
+
+# Where the front ends lie; nothing in there is the user's line.
+_OWN = str(Path(__file__).parents[1])
 
 
 @dataclass(frozen=True)
@@ -250,10 +253,9 @@ class Recorder:
 
     def _frames(self) -> list[Frame]:
         frame, found = sys._getframe(1), []
-        own = __file__.rpartition("/")[0]
         while frame is not None and frame.f_code.co_filename != self._entry:
             code = frame.f_code
-            if not code.co_filename.startswith(own):
+            if not code.co_filename.startswith(_OWN):
                 found.append((code.co_filename, frame.f_lineno, code.co_name))
             frame = frame.f_back
         return found[::-1]
@@ -277,7 +279,7 @@ class Recorder:
 
         Args:
             op: The vocabulary's word, or `native`.
-            target: What runs it, see `bevel.frontends.torch_kernels`.
+            target: What runs it, see `bevel.frontends.torch.kernels`.
             args: Its arguments, with `Var`s for tensors.
             kwargs: Likewise, by name.
             native: The name that the user knows it by.

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from bevel.frontends.torch_act import Act, Lowering
-from bevel.frontends.torch_templates import Var
+from bevel.frontends.torch.act import Act, Lowering
+from bevel.frontends.torch.templates import Var
 
 
 def _is_mask(index: Any) -> bool:

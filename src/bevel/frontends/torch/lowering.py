@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from bevel.backend import dtype_name
-from bevel.frontends.torch_act import Act, Lowering
-from bevel.frontends.torch_templates import Var
+from bevel.frontends.torch.act import Act, Lowering
+from bevel.frontends.torch.templates import Var
 
 
 def plain(op: str, operands: Sequence[int] | None = None) -> Lowering:

@@ -1,7 +1,7 @@
 """Which PyTorch operation is which word of the vocabulary: one line each.
 
 `NAMES` gives the word, by which the user's expression is searched too, and what writes it down
-(`torch_lowering`, `torch_positions`). The sets below sort operations that stay native; whether one
+(`lowering`, `positions`). The sets below sort operations that stay native; whether one
 that is in none of them has a derivative is asked of PyTorch itself.
 """
 
@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from bevel.frontends import torch_lowering as to
-from bevel.frontends import torch_positions as at
-from bevel.frontends.torch_act import Act, Lowering
-from bevel.frontends.torch_kernels import OWN, resolve
-from bevel.frontends.torch_templates import Var, concrete
+from bevel.frontends.torch import lowering as to
+from bevel.frontends.torch import positions as at
+from bevel.frontends.torch.act import Act, Lowering
+from bevel.frontends.torch.kernels import OWN, resolve
+from bevel.frontends.torch.templates import Var, concrete
 
 Entry = tuple[str, Lowering]
 
