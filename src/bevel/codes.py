@@ -175,7 +175,8 @@ def loss(y_true, y_pred):
         """
         Part of the loss runs as Python or numpy code that the framework does not see: a
         `tf.numpy_function` or `tf.py_function`, a `.numpy()`, a `float(...)` or an `if` on a
-        value.
+        value. Or a value is put into a variable and read back, as by the `update_state` and
+        `result` of a metric.
         """,
         """
         A framework differentiates the operations that it recorded. What was computed elsewhere
@@ -201,7 +202,8 @@ def loss(y_true, y_pred):
         Write the same computation with `tf` or `keras.ops` functions; then Bevel can see into
         it and relax the steps in it. An `if` on a tensor is fine in a plain function: AutoGraph
         records both branches. A routine that cannot be rewritten has no gradient to find, only
-        one to estimate, and Bevel does not do that yet.
+        one to estimate, and Bevel does not do that yet. What only passes
+        through a variable is followed when the loss is relaxed; the variable stays as it is.
         """,
     ),
     Page(

@@ -85,6 +85,10 @@ class MissingFrameworkError(BevelError, ImportError):
     """A needed package is not installed; the message names the extra that installs it."""
 
 
+class StateWarning(UserWarning):
+    """A relaxed function leaves a variable as it is that the function itself would change."""
+
+
 class TargetError(BevelError):
     """A command-line target such as `metrics.py:f1` names nothing that can be used."""
 

@@ -18,6 +18,7 @@ _CUTS = {
     "index": ("B102", "a position: an integer has no derivative"),
     "cast": ("B103", "a cast that drops the fraction: a step"),
     "python": ("B104", "this runs outside of the graph"),
+    "state": ("B104", "kept in a variable: what is read back has no gradient to what was put in"),
     "stop": ("B105", "declared to pass no gradient"),
     "opaque": ("B106", "no derivative is known for this operation"),
     "random": ("B106", "drawn at random: how it depends on its operands is not followed"),
@@ -52,6 +53,8 @@ def cut_finding(event: Event, prediction: str) -> Finding:
     if node.native in _COUNTING:
         code, label = _CUTS["position"]
     help = _HELP["B106"] if node.nature in ("opaque", "random") else _HELP.get(code, _RELAX)
+    if node.nature == "state":
+        help = _RELAX
     if code == "B101" and _decides(node.loc, "while "):
         code, label = "B107", "the end of a loop: how many rounds it takes has no derivative"
         help = "bevel.relax keeps the number of rounds as it is; let the body decide what counts"

@@ -109,6 +109,9 @@ class Interpreter:
             UnknownOperationError: There is no rule, or the framework refuses what the rule makes of
             it.
         """
+        if node.op == "assign":
+            self._note(node, "what is read back is the value itself; the variable stays as it is")
+            return list(args)
         if not any(isinstance(a, Soft) for a in args):
             return self.executor.run_node(node, args)
         try:

@@ -40,6 +40,7 @@ _CAUSES = {
     "position": "it is used only as a position or a count",
     "cast": "a cast to an integer cuts it off",
     "python": "the way leaves the graph here",
+    "state": "it is kept in a variable, and what is read back has no gradient to it",
 }
 _SATURATED = frozenset({"Sigmoid", "Tanh", "Softsign", "Softmax", "Erf", "minimum", "maximum",
                         "clip", "relu6"})  # fmt: skip

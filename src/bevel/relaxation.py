@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -19,8 +20,16 @@ import keras
 from bevel import frontends
 from bevel.backend import dtype_name, is_concrete, is_float, to_numpy
 from bevel.broadcasting import check_broadcasts
-from bevel.errors import BevelError, BevelTypeError, BevelValueError, excerpt, printable
+from bevel.errors import (
+    BevelError,
+    BevelTypeError,
+    BevelValueError,
+    StateWarning,
+    excerpt,
+    printable,
+)
 from bevel.frontends.arguments import Arguments, select
+from bevel.program import Program
 from bevel.stateless import pure
 
 KERNELS = ("logistic", "arctan", "algebraic", "linear", "gaussian")
@@ -256,6 +265,7 @@ class Relaxed:
                 )
         trace = frontends.trace_for(self._pure, call, trained, self._earlier)
         check_broadcasts(trace.program, call.names)
+        _warn_of_state(trace.program)
         executor = frontends.executor()
         chooses = any(node.op in CHOICES for node in trace.program.walk())
 
@@ -281,6 +291,17 @@ class Relaxed:
             return trace.pack(values)
 
         return relaxed, not frontends.depends_on_values(trace)
+
+
+def _warn_of_state(program: Program) -> None:
+    """Warns at the user's line where a variable will not be changed as the hard function does."""
+    for node in program.walk():
+        if node.param("lasts") and node.loc is not None:
+            message = (
+                "the relaxed function does not change the variable that is assigned here; what is "
+                "read back from it is followed as a value"
+            )
+            warnings.warn_explicit(message, StateWarning, node.loc.file, node.loc.line)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ NATURES = {
     "random": "draws numbers; how they depend on the operands is not followed",
     "control": "runs a nested program",
     "stop": "declared to pass no gradient",
+    "state": "keeps a value in a variable: what is read back has no gradient to it",
     "custom": "carries a gradient declared by the user",
     "python": "leaves the graph: runs Python code",
     "opaque": "has no registered gradient",
@@ -119,6 +120,7 @@ VOCABULARY: dict[str, str] = {
     "while_loop": "control",
     "call": "control",
     "stop_gradient": "stop",
+    "assign": "state",
     "custom_gradient": "custom",
     "py_call": "python",
     "constant": "constant",
@@ -130,7 +132,9 @@ VOCABULARY: dict[str, str] = {
 TRANSPARENT = frozenset({"smooth", "kink", "singular", "elementwise", "structural", "wrap"})
 
 # Operations that cut a gradient where a differentiable value goes in.
-CUTS = frozenset({"step", "index", "position", "cast", "stop", "python", "opaque", "random"})
+CUTS = frozenset(
+    {"step", "index", "position", "cast", "stop", "state", "python", "opaque", "random"}
+)
 
 # The operands that a gradient may enter by, where not all of them may; positions in the
 # vocabulary's order. The others are positions or counts.

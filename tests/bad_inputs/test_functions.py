@@ -15,7 +15,6 @@ from bevel.errors import BevelTypeError, BevelValueError, TraceError, UnknownOpe
 LABELS = np.array([0.0, 1.0, 1.0, 0.0], "float32")
 CHANCES = np.array([0.2, 0.7, 0.4, 0.6], "float32")
 SHARES = np.full((3, 3), 1 / 3, "float32")
-STATE = tf.Variable(3.0)
 
 
 def hits(y_true, y_pred):
@@ -33,11 +32,6 @@ def entropy(y_true, y_pred):
 def guarded(y_true, y_pred):
     tf.debugging.assert_less(y_true, 1.0)
     return hits(y_true, y_pred)
-
-
-def stateful(y_true, y_pred):
-    STATE.assign(hits(y_true, y_pred))
-    return STATE.read_value()
 
 
 def order(y_true, y_pred):
@@ -98,13 +92,6 @@ def test_a_column_that_is_meant_to_meet_a_row_is_no_accident():
 def test_a_temperature_that_is_a_tensor_is_looked_at(temperature, words):
     with pytest.raises((BevelTypeError, BevelValueError), match=words):
         bevel.relax(hits, temperature=temperature)
-
-
-def test_a_function_that_assigns_a_variable_has_no_value_to_relax():
-    with pytest.raises(TraceError, match="assigns a variable") as caught:
-        bevel.relax(stateful)(LABELS, CHANCES)
-    assert caught.value.loc.function == "stateful"
-    assert bevel.audit(stateful, LABELS, CHANCES).findings[0].loc.function == "stateful"
 
 
 @pytest.mark.parametrize("result", [float, np.asarray], ids=["float", "numpy"])

@@ -30,6 +30,7 @@ from bevel.frontends.refusals import (
     users_line,
 )
 from bevel.frontends.tensorflow import names
+from bevel.frontends.tensorflow.variables import Assignments, made_outside
 from bevel.program import Constant, Node, Program, Value
 from bevel.source import Locator
 from bevel.vocabulary import VOCABULARY
@@ -54,7 +55,7 @@ class Trace:
         arguments: The call it was traced with.
         pack: Puts a flat list of results into the structure that the function returns.
         name: The function's name.
-        keep: Objects that must outlive the program (registered Python functions).
+        keep: Objects that must outlive the program (registered Python functions, variables).
     """
 
     program: Program
@@ -125,9 +126,12 @@ def trace_call(fn: Callable[..., Any], call: Arguments) -> Trace:
     def rebuild(*tensors: Any) -> Any:
         return call.rebuild(tensors)
 
+    made: list[tf.Variable] = []
+
     def traced(*tensors: Any) -> Any:
         positional, named = rebuild(*tensors)
-        return fn(*positional, **named)
+        with made_outside(made):
+            return fn(*positional, **named)
 
     try:
         concrete = tf.function(traced).get_concrete_function(*map(spec, call.leaves))
@@ -136,7 +140,7 @@ def trace_call(fn: Callable[..., Any], call: Arguments) -> Trace:
     graph = concrete.graph
     if not graph.outputs:
         raise returns_nothing(name, "tensor")
-    builder = _Builder(Locator(__file__))
+    builder = _Builder(Locator(__file__), made)
     given = len(call.leaves)
     heads = (graph.inputs[:given], graph.inputs[given:], graph.outputs)
     try:
@@ -150,14 +154,15 @@ def trace_call(fn: Callable[..., Any], call: Arguments) -> Trace:
     def pack(results: Sequence[Any]) -> Any:
         return tf.nest.pack_sequence_as(structure, list(results), expand_composites=True)
 
-    return Trace(program.verify(), captured, call, pack, name, concrete)
+    return Trace(program.verify(), captured, call, pack, name, (concrete, made))
 
 
 class _Builder:
     """Copies graphs into programs; one builder serves one trace, so lines are told apart."""
 
-    def __init__(self, locate: Locator) -> None:
+    def __init__(self, locate: Locator, made: Sequence[tf.Variable]) -> None:
         self._locate = locate
+        self._made = made
 
     def build(
         self,
@@ -167,35 +172,40 @@ class _Builder:
         captures: Sequence[tf.Tensor],
         outputs: Sequence[tf.Tensor],
     ) -> Program:
+        # only the outermost graph has captures; in a nested one nobody knows what has run before
+        assigned = Assignments(graph, self._made, followed=bool(captures))
         effects = [
-            op for op in getattr(graph, "control_outputs", ()) if op.type not in _IGNORED_EFFECTS
+            op
+            for op in getattr(graph, "control_outputs", ())
+            if op.type not in _IGNORED_EFFECTS and op not in assigned.operations
         ]
         results = [t.op for t in outputs]
         stop = {t.op for t in (*inputs, *captures)}
-        declared = _declarations(graph, [*results, *effects], stop)
+        declared = _declarations(graph, [*results, *effects], stop, assigned)
         # a declared gradient may read what no value needs
         results += [t.op for d in declared.values() for t in d.read]
-        needed = _slice(graph.get_operations(), results + effects, stop)
-        for_value = set(_slice(graph.get_operations(), results, stop=set()))
+        needed = _slice(graph, results + effects, stop, assigned)
+        for_value = set(_slice(graph, results, set(), assigned))
         ids: dict[str, int] = {}
         given, taken = (tuple(_value(t, ids) for t in heads) for heads in (inputs, captures))
-        nodes = tuple(
-            self._custom_gradient(op, ids, declared[op])
-            if op in declared
-            else self._node(op, graph, ids, op in for_value)
-            for op in needed
-        )
-        return Program(name, given, taken, nodes, tuple(ids[t.name] for t in outputs))
+        nodes: list[Node] = []
+        for op in needed:
+            if op in declared:
+                nodes.append(self._custom_gradient(op, ids, declared[op]))
+            elif op in assigned.operations:
+                nodes += assigned.nodes(op, ids, self._locate(_frames(op), "assign", op.type))
+            elif (held := assigned.read(op, ids)) is not None and op.type == "ReadVariableOp":
+                ids[op.outputs[0].name] = held
+            else:
+                if held is not None:
+                    raise self._hidden_state(op, "a variable is used after it was assigned")
+                nodes.append(self._node(op, graph, ids, op in for_value))
+        return Program(name, given, taken, tuple(nodes), tuple(ids[t.name] for t in outputs))
 
     def _node(self, op: tf.Operation, graph: Any, ids: dict[str, int], used: bool) -> Node:
         word, operands, params = names.NAMES.get(op.type, names.NATIVE)
         if op.type in names.ASSIGNING:
-            raise TraceError(
-                "the function assigns a variable",
-                loc=self._locate(_frames(op), word, op.type),
-                label=f"TensorFlow's {op.type}",
-                help="return what is computed; of a Keras metric pass the object itself.",
-            )
+            raise self._hidden_state(op, "the function assigns a variable")
         if op.type == "Const":
             word, params = "constant", _constant
         elif graph._is_function(op.type):  # an old kind of call: the function's name is the type
@@ -219,6 +229,15 @@ class _Builder:
             attrs=_attributes(op),
             programs=programs,
             loc=self._locate(_frames(op), word, op.type),
+        )
+
+    def _hidden_state(self, op: tf.Operation, message: str) -> TraceError:
+        """What to say where a variable's value cannot be followed."""
+        return TraceError(
+            message + " in a way that is not followed",
+            loc=self._locate(_frames(op), "assign", op.type),
+            label=f"TensorFlow's {op.type}",
+            help="return what is computed; of a Keras metric pass the object itself.",
         )
 
     def _nested(self, name: str, function: str, graph: Any) -> Program:
@@ -272,12 +291,14 @@ class _Declared:
     read: tuple[tf.Tensor, ...]
 
 
-def _declarations(graph: Any, ends: Sequence[Any], stop: set[Any]) -> dict[Any, _Declared]:
+def _declarations(
+    graph: Any, ends: Sequence[Any], stop: set[Any], assigned: Assignments
+) -> dict[Any, _Declared]:
     """The declared gradients that `ends` meet, and those that these read in turn."""
     found: dict[Any, _Declared] = {}
     pending = list(ends)
     while pending:
-        met = [op for op in _slice(graph.get_operations(), pending, stop) if op not in found]
+        met = [op for op in _slice(graph, pending, stop, assigned) if op not in found]
         new = {op: _declared(graph, op, name) for op in met if (name := _declared_gradient(op))}
         found |= new
         pending = [t.op for declared in new.values() for t in declared.read]
@@ -293,14 +314,16 @@ def _declared(graph: Any, op: tf.Operation, name: str) -> _Declared:
     arriving = [g for g in gradients if g is not None]
     added = set(graph.get_operations()) - before
     flows = {p.op for p in flowing}
-    reached = _slice(graph.get_operations(), [g.op for g in arriving], stop=set())
+    reached = _slice(graph, [g.op for g in arriving], stop=set())
     read = [t for o in reached if o in added for t in o.inputs if t.op not in added]
     read += [g for g in arriving if g.op not in added]
     made = tuple(o for o in reached if o in added and o not in flows)
     return _Declared(flowing, gradients, made, tuple({t.name: t for t in read}.values()))
 
 
-def _slice(operations: Sequence[Any], ends: Sequence[Any], stop: set[Any]) -> list[Any]:
+def _slice(
+    graph: Any, ends: Sequence[Any], stop: set[Any], assigned: Assignments | None = None
+) -> list[Any]:
     """The operations that `ends` need, in the order in which the graph made them."""
     needed: set[Any] = set()
     stack = [op for op in ends if op not in stop]
@@ -310,7 +333,8 @@ def _slice(operations: Sequence[Any], ends: Sequence[Any], stop: set[Any]) -> li
             continue
         needed.add(op)
         stack.extend(t.op for t in op.inputs if t.op not in stop)
-    return [op for op in operations if op in needed and op.type != "Placeholder"]
+        stack.extend(assigned.needed_by(op) if assigned else ())
+    return [op for op in graph.get_operations() if op in needed and op.type != "Placeholder"]
 
 
 def _value(tensor: tf.Tensor, ids: dict[str, int]) -> Value:

@@ -257,6 +257,11 @@ def _run_read(node: Node, operands: Sequence[Any], run: Run) -> list[Any]:
     return [operands[0].read_value()]
 
 
+def _run_assign(node: Node, operands: Sequence[Any], run: Run) -> list[Any]:
+    """What is read back from a variable is a constant for TensorFlow."""
+    return [tf.stop_gradient(operands[0])]
+
+
 def _run_look_up(node: Node, operands: Sequence[Any], run: Run) -> list[Any]:
     variable, indices = operands
     return [tf.gather(variable, indices, batch_dims=dict(node.attrs)["batch_dims"])]
@@ -269,6 +274,7 @@ _SPECIAL: dict[str, Callable[[Node, Sequence[Any], Run], list[Any]]] = {
     "while_loop": _run_while,
     "call": _run_call,
     "custom_gradient": _run_custom_gradient,
+    "assign": _run_assign,
     "ReadVariableOp": _run_read,
     "ResourceGather": _run_look_up,
 }
