@@ -153,6 +153,18 @@ HARD_LIMITS = {
         tf.reduce_all(tf.boolean_mask(y > 0.5, p > 0.5))
         | ~tf.reduce_any(tf.boolean_mask(y > 0.5, p > 0.5))
     ),
+    "masked-table": lambda y, p: tf.math.confusion_matrix(
+        tf.boolean_mask(tf.cast(y, "int32"), p > 0.15),
+        tf.boolean_mask(tf.cast(p > 0.5, "int32"), p > 0.15),
+        num_classes=2,
+    ),
+    "masked-ones": lambda y, p: tf.reduce_sum(tf.ones_like(tf.boolean_mask(y, p > 0.5))),
+    "masked-columns-joined": lambda y, p: tf.reduce_sum(
+        tf.stack([tf.boolean_mask(y, p > 0.5), tf.boolean_mask(p, p > 0.5)], axis=1), axis=0
+    ),
+    "entry-at-a-position": lambda y, p: tf.constant([3.0, 1.0, 4.0, 1.0, 5.0, 9.0])[tf.argmax(p)],
+    "entry-of-a-row": lambda y, p: tf.reshape(y + p, (3, 2))[2, tf.argmax(p[:2])],
+    "column-at-a-position": lambda y, p: tf.reshape(y + p, (3, 2))[:, tf.argmax(p[:2])],
     "searchsorted": lambda y, p: tf.searchsorted([0.15, 0.5, 0.8], p),
     "computed-edges": lambda y, p: tf.searchsorted(tf.sort(p), [0.15, 0.5, 0.8], side="right"),
     "bucketize": lambda y, p: K.digitize(p, [0.15, 0.5, 0.8]) ** 2,
@@ -582,6 +594,45 @@ def test_a_hard_choice_keeps_a_position(is_first):
     kept = mask.numpy() if is_first else ~mask.numpy()
     expected = np.where(kept[:, None], soft, np.eye(3, dtype="float32")[1])
     np.testing.assert_allclose(relax(table)(ROWS, SHARES), expected, rtol=1e-6)
+
+
+def test_a_table_of_picked_rows_counts_each_by_its_chance():
+    labels, shares = tf.constant([0, 1, 2, 1, 0]), tf.constant(SHARES)
+
+    def table(y, p):
+        picked = p[:, 0] > 0.3
+        found = tf.boolean_mask(tf.argmax(p, -1, output_type="int32"), picked)
+        return tf.math.confusion_matrix(tf.boolean_mask(y, picked), found, num_classes=3)
+
+    chance = relax(lambda y, p: tf.cast(p[:, 0] > 0.3, "float32"))(labels, shares)
+    weights = relax(lambda y, p: tf.one_hot(tf.argmax(p, -1), 3))(labels, shares)
+    expected = tf.einsum("n,nk,nj->kj", chance, tf.one_hot(labels, 3), weights)
+    np.testing.assert_allclose(relax(table)(labels, shares), expected, rtol=1e-5)
+
+
+def test_the_entry_at_a_position_is_the_expected_one():
+    prices = tf.constant([[10.0, 1.0], [20.0, 5.0], [35.0, 2.0]])
+    weights = relax(lambda y, p: tf.one_hot(tf.argmax(p), 3))(ROWS, SHARES[0])
+    row = relax(lambda y, p: prices[tf.argmax(p)])(ROWS, SHARES[0])
+    np.testing.assert_allclose(row, tf.linalg.matvec(prices, weights, transpose_a=True), rtol=1e-6)
+    squared = relax(lambda y, p: prices[:, 0][tf.argmax(p)] ** 2)(ROWS, SHARES[0])
+    np.testing.assert_allclose(squared, tf.reduce_sum(weights * prices[:, 0] ** 2), rtol=1e-6)
+
+
+def test_what_a_loop_hands_on_unchanged_keeps_its_kind():
+    def bought(y, p):
+        order, i, got = tf.argsort(-p), tf.constant(0), tf.constant(0.0)
+        while i < 3:
+            got += y[order[i]]
+            i += 1
+        return got
+
+    def in_one_go(y, p):
+        return tf.reduce_sum(tf.gather(y, tf.argsort(-p)[:3]))
+
+    in_a_loop, outside = (value_and_gradient(fn, LABELS, CHANCES) for fn in (bought, in_one_go))
+    for found, expected in zip(in_a_loop, outside, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("scores", [tf.identity, tf.argsort], ids=["values", "positions"])

@@ -23,10 +23,21 @@ from bevel.rules.context import Call, Context
 from bevel.rules.index import positions
 from bevel.rules.lifting import DISCRETE, is_elementwise, lift
 from bevel.rules.logic import as_prob, blend
-from bevel.rules.selection import on_rows
+from bevel.rules.selection import filled, on_rows
 from bevel.rules.singular import expectations
 from bevel.rules.structural import move
-from bevel.soft import Mixture, Prob, Real, Rounded, Selected, Soft, Stacked, combine, value_of
+from bevel.soft import (
+    Index,
+    Mixture,
+    Prob,
+    Real,
+    Rounded,
+    Selected,
+    Soft,
+    Stacked,
+    combine,
+    value_of,
+)
 from bevel.vocabulary import CUTS, ENTRIES, TRANSPARENT
 
 Hard = Callable[[int], Any]
@@ -131,11 +142,15 @@ class Interpreter:
         special = _SPECIAL.get(node.op)
         if special is not None and exact is not None:
             return special(self, node, args, exact)
+        context = self._context()
+        if node.param("fills"):
+            results = filled(context, Call(node, args, self.executor.run_node, exact))
+            if results is not NotImplemented:
+                return results
         args = self._with_hard_sizes(node, args, exact)
         if not any(isinstance(a, Soft) for a in args):
             return self.executor.run_node(node, args)
         call = Call(node, args, self.executor.run_node, exact)
-        context = self._context()
         if any(isinstance(a, Selected) for a in args):
             results = on_rows(context, call)
             return self._unknown(node, exact) if results is NotImplemented else results
@@ -295,18 +310,31 @@ class Interpreter:
         ) != active:
             active = after
 
+        _settle(args)
+        # what the body hands on unchanged keeps its kind, and its hard value
+        handed_on = enumerate(zip(body.inputs, body.outputs, strict=False))
+        fixed = {n for n, (value, result) in handed_on if value.id == result}
+        known = {n: exact(node.inputs[n]) for n in fixed if active[n]}
+
+        def unpacked(state: Sequence[Any]) -> list[Any]:
+            values = _unpack(state, active, node)
+            return [args[n] if n in fixed else value for n, value in enumerate(values)]
+
         def nested(program: Program, state: Sequence[Any]) -> list[Any]:
-            hardened = lambda i: _harden(state[i], active[i], node.outputs[i].dtype)  # noqa: E731
+            def hard(n: int) -> Any:
+                return (
+                    known[n] if n in known else _harden(state[n], active[n], node.outputs[n].dtype)
+                )
+
             if program is condition:
-                return self.executor.run_program(program, [hardened(i) for i in range(len(state))])
-            return _pack(self.run(program, _unpack(state, active, node), hardened), active, node)
+                return self.executor.run_program(program, [hard(n) for n in range(len(state))])
+            return _pack(self.run(program, unpacked(state), hard), active, node)
 
         if varying(condition, active)[0]:
             self.kept_loops.append(node)
             self._note(node, "the same, with its number of rounds as it is")
-        _settle(args)
         state = _pack(args, active, node)
-        return _unpack(self.executor.run_node(node, state, nested), active, node)
+        return unpacked(self.executor.run_node(node, state, nested))
 
     def _stop(self, node: Node, args: Sequence[Any], exact: Hard) -> list[Any]:
         self._note(node, "respected: the hard value, as a constant")
@@ -429,6 +457,8 @@ def _settle(values: Sequence[Any]) -> None:
             _ = value.mean
         if isinstance(value, Prob | Mixture):
             _ = value.atoms
+        if isinstance(value, Index):
+            _ = value.weights
 
 
 def _constant(tensor: Any) -> Any:

@@ -51,6 +51,7 @@ class Real(Soft):
             `argmin`, softly.
         opposite: The number that this one is the negative of, if it was computed so.
         index: Of a rank, gives the weights of its possible values, an `Index`.
+        shape_of: Of the shape of picked rows: the rows.
     """
 
     tensor: Any
@@ -59,6 +60,7 @@ class Real(Soft):
     extreme: tuple[Soft, int, Any] | None = None
     opposite: Real | None = None
     index: Callable[[], Index] | None = None
+    shape_of: Selected | None = None
 
     @property
     def mean(self) -> Any:

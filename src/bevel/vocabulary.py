@@ -114,6 +114,7 @@ VOCABULARY: dict[str, str] = {
     "wrap_index": "elementwise",
     "stack": "structural",
     "concat": "structural",
+    "slice": "structural",
     # control and declared gradients
     "cond": "control",
     "switch": "control",

@@ -22,6 +22,7 @@ from bevel.rules import (
     scatter,
     selection,
     singular,
+    slices,
 )
 from bevel.rules.lifting import ELEMENTWISE
 
@@ -81,6 +82,7 @@ RULES: dict[str, Rule] = {
     "wrap_index": Rule(index.wrapped),
     "stack": Rule(index.stack),
     "concat": Rule(index.concat),
+    "slice": Rule(slices.sliced),
     "sqrt": Rule(singular.unary),
     "rsqrt": Rule(singular.unary),
     "log": Rule(singular.unary),

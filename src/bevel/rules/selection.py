@@ -67,6 +67,8 @@ def on_rows(ctx: Context, call: Call) -> Any:
         return [_COUNTED[node.param("counts")](picked[0], call.dtype)]
     if node.op == "scatter_update":
         return _put_back(call, p)
+    if node.op in _UPDATES:
+        return _added(ctx, call, p)
     if node.op in ("take", "gather_nd"):
         if not isinstance(call.args[1], Selected) or call.param("axis") not in (0, None):
             return NotImplemented
@@ -89,6 +91,35 @@ def _put_back(call: Call, p: Any) -> Any:
     return [blend(chance, Real(new, call.dtype), table, call.dtype)]
 
 
+def filled(ctx: Context, call: Call) -> Any:
+    """A number in the shape of picked rows is a row of it for each of them; else NotImplemented."""
+    (size,) = call.param("sizes")
+    shape = call.inputs[size]
+    if not isinstance(shape, Real) or shape.shape_of is None:
+        return NotImplemented
+    inputs = list(call.inputs)
+    inputs[size] = K.shape(value_of(shape.shape_of.rows))
+    (rows,) = ctx.apply(call.node, inputs)
+    return [Selected(rows, shape.shape_of.p, call.dtype)]
+
+
+# Which operands of an operation that adds up hold what is added, and which its positions.
+_UPDATES = {"scatter": (1, 0), "scatter_add": (2, 1), "segment_sum": (0, 1)}
+
+
+def _added(ctx: Context, call: Call, p: Any) -> Any:
+    """Rows that are added up somewhere: each as far as it was picked."""
+    places = [call.node.operands[i] for i in _UPDATES[call.op]]
+    rows_meet = all(isinstance(a, Selected) == (n in places) for n, a in enumerate(call.inputs))
+    if not rows_meet or call.param("averages"):
+        return NotImplemented
+    inputs = [a.rows if isinstance(a, Selected) else a for a in call.inputs]
+    added = as_float(value_of(inputs[places[0]]), p)
+    chance = K.reshape(p, (-1,) + (1,) * (len(added.shape) - 1))
+    inputs[places[0]] = Real(chance * added, call.dtype)
+    return ctx.apply(call.node, inputs)
+
+
 def _fit(inputs: Sequence[Any]) -> bool:
     """Whether every other operand is one number, which meets all rows alike."""
     return all(isinstance(a, Selected) or len(value_of(a).shape) == 0 for a in inputs)
@@ -98,6 +129,9 @@ def _keeps_rows(call: Call) -> bool:
     """Whether a structural node leaves the first axis as it is."""
     if call.param("keeps_rows"):
         return True
+    if call.op in ("stack", "concat") and all(isinstance(a, Selected) for a in call.args):
+        rank = len(value_of(call.args[0].rows).shape) + (call.op == "stack")
+        return call.param("axis") % rank != 0
     native, attrs = call.node.native, dict(call.node.attrs)
     if native == "Squeeze":
         return bool(attrs["squeeze_dims"]) and 0 not in attrs["squeeze_dims"]
@@ -162,7 +196,7 @@ def _size(picked: Selected, dtype: str) -> Real:
 def _shape(picked: Selected, dtype: str) -> Real:
     count = K.sum(picked.p)
     rest = [K.cast(n, K.dtype(count)) for n in K.shape(value_of(picked.rows))[1:]]
-    return Real(K.stack([count, *rest]), dtype)
+    return Real(K.stack([count, *rest]), dtype, shape_of=picked)
 
 
 def _rows(picked: Selected, dtype: str) -> Real:

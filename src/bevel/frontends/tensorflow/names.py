@@ -50,6 +50,18 @@ def _in_top_k(op: tf.Operation) -> dict[str, Any]:
     return {"k": _static(op, 2)}
 
 
+def _average(op: tf.Operation) -> dict[str, Any]:
+    return {"averages": True}
+
+
+def _slice(op: tf.Operation) -> dict[str, Any]:
+    steps = tuple(_static(op, 3) or ())
+    if op.get_attr("new_axis_mask") or op.get_attr("ellipsis_mask"):
+        return {"steps": steps}
+    mask = op.get_attr("shrink_axis_mask")
+    return {"steps": steps, "single": tuple(n for n in range(len(steps)) if mask >> n & 1)}
+
+
 def _bucketize(op: tf.Operation) -> dict[str, Any]:
     return {"boundaries": tuple(op.get_attr("boundaries"))}
 
@@ -157,11 +169,13 @@ NAMES: dict[str, Entry] = {
     **_same("ScatterNd", "scatter", (0, 1)),
     **_same("TensorScatterAdd TensorScatterSub", "scatter_add", (0, 1, 2)),
     **_same("TensorScatterUpdate", "scatter_update", (0, 1, 2)),
-    **_same("SegmentSum UnsortedSegmentSum SegmentMean", "segment_sum", (0, 1)),
+    **_same("SegmentSum UnsortedSegmentSum", "segment_sum", (0, 1)),
+    **_same("SegmentMean", "segment_sum", (0, 1), _average),
     **_same("Bincount DenseBincount", "bincount", (0, 2, 1)),
     **_same("Identity Snapshot CheckNumerics EnsureShape", "identity", (0,)),
     **_same("Pack", "stack", slice(None), _pack),
     **_same("ConcatV2", "concat", slice(-1), _concat),
+    **_same("StridedSlice", "slice", (0, 1, 2, 3), _slice),
     **_same("StopGradient PreventGradient", "stop_gradient", (0,)),
     **_same("PyFunc PyFuncStateless EagerPyFunc", "py_call", ()),
     **_same("Assert Print PrintV2", "assert", ()),
@@ -182,7 +196,7 @@ ELEMENTWISE = frozenset(
 
 STRUCTURAL = frozenset(
     """
-    Reshape Transpose ExpandDims Squeeze StridedSlice Slice Unpack Split SplitV Tile BroadcastTo Pad
+    Reshape Transpose ExpandDims Squeeze Slice Unpack Split SplitV Tile BroadcastTo Pad
     PadV2 MirrorPad ReverseV2 ReverseSequence Roll DiagPart MatrixDiagPart MatrixDiagPartV2
     MatrixDiagPartV3 MatrixBandPart SpaceToBatchND BatchToSpaceND
     """.split()
@@ -238,10 +252,12 @@ def facts(op: tf.Operation) -> dict[str, Any]:
     known: dict[str, Any] = {}
     if op.type in SIZES:
         known["sizes"] = SIZES[op.type]
+    if op.type == "Fill":
+        known["fills"] = True
+    if op.type in ("OnesLike", "ZerosLike"):
+        known["keeps_rows"] = True
     if op.type in SHAPE:
         known["shape_only"] = True
     if op.type in COUNTS:
         known["counts"] = COUNTS[op.type]
-    if op.type == "StridedSlice":
-        known["steps"] = tuple(_static(op, 3) or ())
     return known
