@@ -96,6 +96,10 @@ LOOK_UPS = {
     "less-each": lambda x: jnp.ones(5).at[jnp.argmax(x[0], -1)].subtract(x[0, :, 0]),
     "highest": lambda x: jnp.zeros(2, int).at[jnp.array([0, 1, 0])].max(x[:, 0, 0] > 0),
     "one-hot-first": lambda x: jax.nn.one_hot(jnp.argmax(x, -1), 5, axis=1),
+    "one-hot-mapped": lambda x: jax.vmap(lambda r: jax.nn.one_hot(jnp.argmax(r, -1), 5))(x),
+    "one-hot-mapped-first": lambda x: jax.vmap(
+        jax.vmap(lambda r: jax.nn.one_hot(jnp.argmax(r[None, :], -1), 5, axis=0))
+    )(x),
 }
 
 
@@ -120,6 +124,8 @@ def test_look_ups_and_orders_run_as_they_are(name):
         "window",
         "crop",
         "one-hot-first",
+        "one-hot-mapped",
+        "one-hot-mapped-first",
     ]
     + [pytest.param(n, marks=pytest.mark.slow) for n in ("along-0", "along-2", "mapped-twice")],
 )

@@ -65,6 +65,9 @@ def _one_hot(scope: Scope, eqn: Any, inputs: list[int], frames: Sequence[Frame])
         return None
     axis = iota.params["dimension"]
     classes = iota.params["shape"][axis]
+    axis += len(out.shape) - len(iota.params["shape"])  # what `vmap` adds stands in front
+    if (*out.shape[:axis], *out.shape[axis + 1 :]) != eqn.invars[0].aval.shape:
+        return None
     axis = -1 if axis == len(out.shape) - 1 else axis
     on, off = (scope.constant(v, out.dtype) for v in (1, 0))
     kernel = kernels.one_hot(classes, axis, out.dtype)
