@@ -165,6 +165,15 @@ HARD_LIMITS = {
     "entry-at-a-position": lambda y, p: tf.constant([3.0, 1.0, 4.0, 1.0, 5.0, 9.0])[tf.argmax(p)],
     "entry-of-a-row": lambda y, p: tf.reshape(y + p, (3, 2))[2, tf.argmax(p[:2])],
     "column-at-a-position": lambda y, p: tf.reshape(y + p, (3, 2))[:, tf.argmax(p[:2])],
+    "partition": lambda y, p: tf.stack(
+        [
+            tf.reduce_sum(part)
+            for part in tf.dynamic_partition(2.0 * y + p, tf.cast(p * 3.0, "int32"), 3)
+        ]
+    ),
+    "partition-by-truths": lambda y, p: tf.reduce_mean(
+        tf.dynamic_partition(2.0 * y + p, tf.cast(p > 0.5, "int32"), 2)[1]
+    ),
     "searchsorted": lambda y, p: tf.searchsorted([0.15, 0.5, 0.8], p),
     "computed-edges": lambda y, p: tf.searchsorted(tf.sort(p), [0.15, 0.5, 0.8], side="right"),
     "bucketize": lambda y, p: K.digitize(p, [0.15, 0.5, 0.8]) ** 2,

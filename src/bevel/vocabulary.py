@@ -108,6 +108,7 @@ VOCABULARY: dict[str, str] = {
     "scatter_add": "position",
     "scatter_update": "position",
     "segment_sum": "position",
+    "dynamic_partition": "position",
     "bincount": "position",
     "histogram": "position",
     "identity": "elementwise",
@@ -146,6 +147,7 @@ ENTRIES = {
     "scatter_add": (0, 2),
     "scatter_update": (0, 2),
     "segment_sum": (0,),
+    "dynamic_partition": (0,),
     "where": (1, 2),
     "one_hot": (1, 2),
 }

@@ -72,6 +72,7 @@ RULES: dict[str, Rule] = {
     "segment_sum": Rule(scatter.segment_sum, "each entry in shares, by the weights of its segment"),
     "bincount": Rule(scatter.bincount, "each bin gets the weight of its position"),
     "nonzero": Rule(selection.nonzero, "every position, with the chance that it is picked"),
+    "dynamic_partition": Rule(selection.partition, "every row in each part, with its chance"),
     "searchsorted": Rule(bins.searchsorted, "weights over the positions among the edges"),
     "bucketize": Rule(bins.bucketize, "weights over the positions among the boundaries"),
     "histogram": Rule(bins.histogram, "each bin gets the weight of its values"),

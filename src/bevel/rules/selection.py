@@ -18,6 +18,7 @@ from keras import ops as K
 
 from bevel import ops
 from bevel.rules.context import Call, Context
+from bevel.rules.index import positions
 from bevel.rules.lifting import is_elementwise
 from bevel.rules.logic import as_prob, blend
 from bevel.soft import Index, Prob, Real, Selected, Soft, as_float, value_of
@@ -52,6 +53,16 @@ def _places(p: Any, size: int, dtype: str) -> Index:
     missing = K.maximum(1 - K.sum(found, axis=0), 0)
     weights = K.transpose(K.concatenate([found, missing[None]]))
     return Index(weights, K.arange(len(p) + 1, dtype=dtype), dtype)
+
+
+def partition(ctx: Context, call: Call, rows: Any, part: Any) -> Any:
+    """Each part as all rows, with the chances that they belong to it."""
+    if not isinstance(part, Soft) or len(value_of(part).shape) != 1:
+        return NotImplemented
+    parts = call.node.outputs
+    weights, places = positions(ctx, part, len(parts))
+    chances = [K.sum(K.where(places == n, weights, 0.0), axis=-1) for n in range(len(parts))]
+    return [Selected(rows, p, v.dtype) for p, v in zip(chances, parts, strict=True)]
 
 
 def on_rows(ctx: Context, call: Call) -> Any:

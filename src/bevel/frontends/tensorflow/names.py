@@ -171,6 +171,7 @@ NAMES: dict[str, Entry] = {
     **_same("TensorScatterUpdate", "scatter_update", (0, 1, 2)),
     **_same("SegmentSum UnsortedSegmentSum", "segment_sum", (0, 1)),
     **_same("SegmentMean", "segment_sum", (0, 1), _average),
+    **_same("DynamicPartition", "dynamic_partition", (0, 1)),
     **_same("Bincount DenseBincount", "bincount", (0, 2, 1)),
     **_same("Identity Snapshot CheckNumerics EnsureShape", "identity", (0,)),
     **_same("Pack", "stack", slice(None), _pack),
