@@ -408,3 +408,19 @@ def test_a_loop_that_ends_only_here_does_not_hang_the_audit():
 
     report = audit(growth, np.float32([4.0]), np.float32([1.3]))
     assert report.verdict == "blocked", str(report)
+
+
+def test_an_audit_does_not_print_what_the_function_prints(capfd):
+    def talking(y_true, y_pred):
+        total = tf.reduce_sum(y_true * tf.round(y_pred))
+        tf.print("told:", total)
+        for i in tf.range(3):
+            tf.print("told:", y_pred[i])
+            total += y_pred[i]
+        if total > 1.0:
+            tf.print("told:", total)
+        return total
+
+    assert audit(talking, LABELS, CHANCES).verdict == "partial"
+    out, err = capfd.readouterr()
+    assert (out + err).count("told:") == 0

@@ -36,7 +36,7 @@ from bevel.findings import (
 from bevel.frontends.arguments import Arguments, select
 from bevel.model_audit import audit_model, is_model
 from bevel.probing import STEPS, Probe, follow_to, probe, smoothed_derivative
-from bevel.recording import Event, Recording, record
+from bevel.recording import Event, Recording, is_print, record
 from bevel.report import Finding, Gradient, Report
 from bevel.searching import far_off
 from bevel.stateless import pure
@@ -270,7 +270,8 @@ class _Audit(_Run):
         """Value and gradient, compiled; the value alone where differentiation fails."""
         executor = self.executor
         # elsewhere a loop may never end
-        trace = replace(self.trace, program=self.trace.program.bounded(self.recording.rounds))
+        program = self.trace.program.bounded(self.recording.rounds).without(is_print)
+        trace = replace(self.trace, program=program)
 
         def fn(*leaves: Any) -> Any:
             return executor.execute(trace, leaves)

@@ -8,7 +8,7 @@ audit, the relaxation, the plain executor) read them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -209,6 +209,15 @@ class Program:
             inner = tuple(p.bounded(rounds) for p in node.programs)
             nodes.append(replace(node, params=params, programs=inner))
         return replace(self, nodes=tuple(nodes))
+
+    def without(self, is_dropped: Callable[[Node], bool]) -> Program:
+        """The same program without some nodes, nested ones included, whose results nobody reads."""
+        nodes = tuple(
+            replace(node, programs=tuple(p.without(is_dropped) for p in node.programs))
+            for node in self.nodes
+            if not is_dropped(node)
+        )
+        return replace(self, nodes=nodes)
 
     def _define(self, value: Value, known: set[int]) -> None:
         if value.id in known:

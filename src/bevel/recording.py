@@ -270,6 +270,11 @@ class _Recorder:
         return outputs
 
 
+def is_print(node: Node) -> bool:
+    """Whether a node only tells something: an audit that runs it hundreds of times leaves it out."""
+    return node.nature == "effect" and not node.outputs and _speaks(node)
+
+
 def _speaks(node: Node) -> bool:
     """Whether a node, which is run for its effect, does more than to check something."""
     inner = (n for program in node.programs for n in program.walk())
