@@ -271,7 +271,7 @@ class _Recorder:
 
 
 def is_print(node: Node) -> bool:
-    """Whether a node only tells something: an audit that runs it hundreds of times leaves it out."""
+    """Whether a node only tells something; an audit, which runs it hundreds of times, drops it."""
     return node.nature == "effect" and not node.outputs and _speaks(node)
 
 
