@@ -26,11 +26,12 @@ def descend(
     prediction: np.ndarray,
     *,
     maximize: bool,
+    link: str | None = None,
     steps: int = STEPS,
     learning_rate: float = 0.05,
 ) -> Descent:
     """Runs Adam on the relaxed value of free predictions, and looks at the hard value."""
-    link = link_of(prediction)
+    link = link or link_of(prediction)
     y = torch.tensor(y_true)
     z = torch.tensor(logits_of(prediction, link).astype("float32"), requires_grad=True)
     adam = torch.optim.Adam([z], lr=learning_rate, eps=1e-12)

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from keras import metrics as M
 from keras import ops as K
 
 from bevel.losses import MetricLoss
 from bevel.losses.conventions import CONVENTIONS
 from bevel.stateless import pure
-from tests.descent import LINKS, Descender
 
 BASES = frozenset({"Metric", "Mean", "Sum", "MeanMetricWrapper"})
 NAMES = tuple(
@@ -131,6 +129,10 @@ def descents(name: str, seeds: Iterable[int], **kind: Any) -> Iterator[tuple[flo
     """From each random start: the share of the attainable improvement that the hard metric reaches
     by descent on the relaxed one, and how far the soft value lies from the hard one at the start.
     """
+    import tensorflow as tf
+
+    from tests.descent import LINKS, Descender
+
     maximize = CONVENTIONS[name].maximize
     sign = -1.0 if maximize else 1.0
     loss, metric = MetricLoss(make(name)), pure(make(name))

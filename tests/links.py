@@ -38,3 +38,13 @@ def logits_of(prediction: np.ndarray, link: str) -> np.ndarray:
         return np.log(prediction)
     p = np.clip(prediction, 1e-3, 1 - 1e-3)
     return np.log(p) if link == "softmax" else np.log(p / (1 - p))
+
+
+def linked(z: np.ndarray, link: str) -> np.ndarray:
+    """What the link turns free values into."""
+    if link == "identity":
+        return z
+    if link == "sigmoid":
+        return 1 / (1 + np.exp(-z))
+    shares = np.exp(z)
+    return shares / shares.sum(-1, keepdims=True) if link == "softmax" else shares

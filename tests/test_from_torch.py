@@ -224,3 +224,29 @@ def test_views_that_are_written_through_each_other():
     exact = tangled(y, p)
     torch.testing.assert_close(found, exact)
     torch.testing.assert_close(torch.autograd.grad(found, p)[0], torch.autograd.grad(exact, p)[0])
+
+
+def counted_one_by_one(y_true, y_pred):
+    table = torch.zeros(3, 3)
+    for i in range(len(y_true)):
+        table[y_true[i], y_pred[i].long()] += 1
+    return table
+
+
+def test_counting_in_a_loop_adds_up_whatever_the_order():
+    labels, numbers = torch.tensor([0, 2, 1, 2, 0, 1]), torch.tensor([0.2, 2.1, 1.4, 0.7, 1.9, 2.6])
+    soft = bevel.relax(counted_one_by_one)
+    there, back = soft(labels, numbers), soft(labels.flip(0), numbers.flip(0))
+    torch.testing.assert_close(there, back)
+    torch.testing.assert_close(there.sum(), torch.tensor(6.0))
+
+
+def test_a_confusion_matrix_of_keras_is_one_operation():
+    def matrix(y_true, y_pred):
+        pairs = keras.ops.stack([y_true, keras.ops.cast(y_pred, "int64")], axis=1)
+        return keras.ops.scatter(pairs, keras.ops.ones_like(y_pred), (3, 3))
+
+    labels, numbers = torch.zeros(500, dtype=torch.int64), torch.rand(500) * 2.9
+    program = bevel.trace(matrix, labels, numbers)
+    assert len(program.nodes) < 20
+    assert [n.op for n in program.nodes if n.op.startswith("scatter")] == ["scatter_add"]

@@ -110,10 +110,13 @@ class Stateless:
             both = self._metric.stateless_update_state(one, *second)
             two = self._metric.stateless_update_state(start, *second)
             return all(
-                np.allclose(*(K.convert_to_numpy(K.cast(v, "float64")) for v in (b, x + y - s)),
-                            rtol=1e-4, atol=1e-5)
+                np.allclose(
+                    *(K.convert_to_numpy(v).astype("float64") for v in (b, x + y - s)),
+                    rtol=1e-4,
+                    atol=1e-5,
+                )
                 for b, x, y, s in zip(both, one, two, start, strict=True)
-            )  # fmt: skip
+            )
 
 
 def _copied(metric: keras.metrics.Metric) -> keras.metrics.Metric | None:

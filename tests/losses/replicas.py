@@ -17,39 +17,16 @@ import numpy as np
 import tensorflow as tf
 
 from bevel.losses import MetricLoss
-from tests.descent import LINKS
-from tests.keras_metrics import draw, make
+from tests.keras_metrics import make
+from tests.losses.shards import CASES, GATHERED, loss_of, predictions, rows, tell
 
-# How many rows the first replica gets: as many, few, one, none; and all positives by themselves.
-CASES = {
-    "F1Score": 32,
-    "BinaryAccuracy": 3,
-    "Precision": 63,
-    "Recall": 0,
-    "AUC": 20,
-    "MeanIoU": 40,
-    "SensitivityAtSpecificity": 1,
-    "R2Score": 0,
-    "TopKCategoricalAccuracy": 30,
-    "MeanSquaredError": 7,
-}
 MEMORY = {"F1Score": 0.5, "Precision": 0.9}
 STEPS = 2  # the second one remembers the first
 
 
-def rows(name: str) -> tuple[np.ndarray, np.ndarray]:
-    drawn = draw(name, 0)
-    labels, z = drawn.y_true, drawn.z
-    if name in ("Recall", "AUC"):  # shards of one class only
-        order = np.argsort(-labels[:, 0], kind="stable")
-        labels, z = labels[order], z[order]
-    return labels, LINKS[drawn.link](z).numpy()
-
-
 def alone(name: str) -> tuple[float, np.ndarray]:
-    labels, predictions = rows(name)
-    p = tf.constant(predictions)
-    loss = MetricLoss(make(name), memory=MEMORY.get(name, 0.0))
+    labels, p = rows(name)[0], tf.constant(predictions(name))
+    loss = loss_of(name, memory=MEMORY.get(name, 0.0))
     for _ in range(STEPS):
         with tf.GradientTape() as tape:
             tape.watch(p)
@@ -59,11 +36,11 @@ def alone(name: str) -> tuple[float, np.ndarray]:
 
 
 def together(strategy: tf.distribute.Strategy, name: str) -> None:
-    labels, predictions = rows(name)
-    cut = CASES[name]
+    labels, whole_p = rows(name)[0], predictions(name)
+    cut = (CASES | GATHERED)[name]
     with strategy.scope():
-        loss = MetricLoss(make(name), memory=MEMORY.get(name, 0.0))
-        loss(labels[:1], predictions[:1])
+        loss = loss_of(name, memory=MEMORY.get(name, 0.0))
+        loss(labels[:1], whole_p[:1])
 
     def shard(array: np.ndarray) -> tf.distribute.DistributedValues:
         parts = tf.constant(array[:cut]), tf.constant(array[cut:])
@@ -79,23 +56,18 @@ def together(strategy: tf.distribute.Strategy, name: str) -> None:
 
     run = tf.function(lambda y, p: strategy.run(step, args=(y, p)))
     for _ in range(STEPS):
-        value, slope = run(shard(labels), shard(predictions))
+        value, slope = run(shard(labels), shard(whole_p))
     expected, whole = alone(name)
     found = [s.numpy() for s in strategy.experimental_local_results(slope)]
     first = worker * cut
     local = whole[first : first + sum(map(len, found))] if found else whole
-    gap = np.abs(np.concatenate(found) - local).max(initial=0.0) / np.abs(whole).max()
-    print(json.dumps({
-        "name": name,
-        "value": [float(v) for v in strategy.experimental_local_results(value)],
-        "expected": expected / strategy.num_replicas_in_sync,
-        "gap": float(gap),
-    }))  # fmt: skip
+    values = [float(v) for v in strategy.experimental_local_results(value)]
+    tell(name, values, expected / strategy.num_replicas_in_sync, np.concatenate(found), local)
 
 
 def fitted(scope: contextlib.AbstractContextManager) -> list[np.ndarray]:
     """The weights after a few steps of plain gradient descent by `model.fit`."""
-    labels, _ = rows("F1Score")
+    labels = rows("F1Score")[0]
     inputs = np.random.default_rng(0).normal(size=(len(labels), 4)).astype("float32")
     with scope:
         layer = keras.layers.Dense(
@@ -126,5 +98,5 @@ if __name__ == "__main__":
     else:
         chosen = tf.distribute.MultiWorkerMirroredStrategy()
         worker = chosen.cluster_resolver.task_id
-    for case in CASES:
+    for case in CASES | GATHERED:
         together(chosen, case)

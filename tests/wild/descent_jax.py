@@ -17,6 +17,7 @@ LINKS: dict[str, Callable[[Any], Any]] = {
     "identity": lambda x: x,
     "sigmoid": jax.nn.sigmoid,
     "softmax": jax.nn.softmax,
+    "exp": jnp.exp,
 }
 
 

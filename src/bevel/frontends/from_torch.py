@@ -26,6 +26,7 @@ from bevel.frontends.torch.branches import with_other_sides
 from bevel.frontends.torch.builtins import stand_ins
 from bevel.frontends.torch.dispatch import Dispatch
 from bevel.frontends.torch.escapes import Escapes, following
+from bevel.frontends.torch.keras_loops import as_one_operation
 from bevel.frontends.torch.recorder import Recorder
 from bevel.frontends.torch.stops import without_idle_stops
 from bevel.frontends.torch.templates import Var
@@ -252,7 +253,7 @@ def _run(
         with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():
             warnings.simplefilter("ignore")  # it is the user's run that is to warn
             escapes = Escapes(recorder, follows)
-            with Dispatch(recorder), following(escapes), stand_ins(fn, escapes):
+            with Dispatch(recorder), following(escapes), stand_ins(fn, escapes), as_one_operation():
                 returned = fn(*positional, **named)
                 structure = keras.tree.map_structure(lambda _: 0, returned)
                 flat = keras.tree.flatten(returned)

@@ -9,7 +9,7 @@ from typing import Any
 
 from bevel.program import Node, Program
 
-_alone = threading.local()
+_replicas = threading.local()
 
 
 def run_all(
@@ -29,14 +29,32 @@ def run_all(
 @contextlib.contextmanager
 def as_one_replica() -> Iterator[None]:
     """A context for what is the same on all replicas already, so that nothing is added up."""
-    before = is_alone()
-    _alone.here = True
-    try:
+    with _set("alone", True):
         yield
-    finally:
-        _alone.here = before
 
 
 def is_alone() -> bool:
     """Whether this is inside of `as_one_replica`."""
-    return getattr(_alone, "here", False)
+    return getattr(_replicas, "alone", False)
+
+
+@contextlib.contextmanager
+def along(axis: str | None) -> Iterator[None]:
+    """A context that says which of JAX's mapped axes the replicas of a batch lie along."""
+    with _set("axis", axis):
+        yield
+
+
+def mapped_axis() -> str | None:
+    """The axis that `along` says, or None."""
+    return getattr(_replicas, "axis", None)
+
+
+@contextlib.contextmanager
+def _set(name: str, value: Any) -> Iterator[None]:
+    before = getattr(_replicas, name, None)
+    setattr(_replicas, name, value)
+    try:
+        yield
+    finally:
+        setattr(_replicas, name, before)

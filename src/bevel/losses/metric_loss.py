@@ -23,7 +23,7 @@ from keras import ops as K
 
 from bevel import frontends
 from bevel.errors import BevelTypeError, BevelValueError
-from bevel.frontends.running import as_one_replica
+from bevel.frontends.running import along, as_one_replica
 from bevel.losses.checks import (
     aligned,
     check_values,
@@ -60,6 +60,11 @@ class MetricLoss(keras.losses.Loss):
             `softmax`, or True for softmax over several columns and else sigmoid.
         reduction: For a metric with several results, such as one F1 score for each class:
             `sum_over_batch_size` (their mean), `sum`, or None for one loss each.
+        gather: Over replicas, whether each computes the loss of all their rows. Needed where there
+            is no state to add up: for a function, whose value would be that of a replica's own
+            rows, and for a metric that says so.
+        axis_name: In JAX, the axis of `shard_map` or `pmap` that a batch is spread along. Sharded
+            arrays under `jit` need none, nor do TensorFlow and PyTorch.
         name: Name of the loss.
         dtype: The dtype to compute in; float32 unless Keras is told otherwise.
 
@@ -93,6 +98,8 @@ class MetricLoss(keras.losses.Loss):
         memory: float = 0.0,
         from_logits: bool | str = False,
         reduction: str | None = "sum_over_batch_size",
+        gather: bool = False,
+        axis_name: str | None = None,
         name: str | None = None,
         dtype: Any = None,
     ) -> None:
@@ -113,6 +120,7 @@ class MetricLoss(keras.losses.Loss):
                 f"`from_logits` must be True, False, 'sigmoid' or 'softmax'; got {from_logits!r}."
             )
         self.maximize = bool(maximize)
+        self.gather, self.axis_name = bool(gather), axis_name
         self.kernel, self.forward_mode = kernel, forward
         self.memory, self.from_logits = float(memory), from_logits
         self.initial_temperature = check_temperature(temperature)
@@ -162,8 +170,14 @@ class MetricLoss(keras.losses.Loss):
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         """The loss of one batch, a scalar (or one for each result with `reduction=None`).
 
-        Under `tf.distribute` every replica gives its share, 1/n of the loss of the global batch.
+        Over replicas it is that of the global batch. Where the framework adds their gradients up
+        (`tf.distribute`) each gives its share, 1/n of it, as Keras's own losses do; where it takes
+        their mean (PyTorch's DDP, `lax.pmean`) each gives the whole.
         """
+        with along(self.axis_name):
+            return self._of_batch(y_true, y_pred, sample_weight)
+
+    def _of_batch(self, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:
         mask = getattr(y_pred, "_keras_mask", None)
         y_pred = K.cast(floating(y_pred), self.dtype)
         y_true = K.convert_to_tensor(y_true)
@@ -175,12 +189,8 @@ class MetricLoss(keras.losses.Loss):
             y_true, y_pred = without_unweighted(y_true, y_pred, weights)
         if self.from_logits:
             y_pred = self._link(y_pred)(y_pred)
-        if self._stateless is None:
-            value = self._value_of_function(y_true, y_pred, weights)
-        else:
-            value = self._value_of_metric(self._stateless, y_true, y_pred, weights)
-        # each replica gives its share, as Keras's own losses do, so that their sum is the loss
-        loss = self._reduced(value) / frontends.executor().replicas()
+        loss = (self._of_all_rows if self.gather else self._loss)(y_true, y_pred, weights)
+        loss = loss / self._shares()
         if invalid is not None:
             loss = K.where(invalid, K.full_like(loss, float("nan")), loss)
         return loss
@@ -210,6 +220,8 @@ class MetricLoss(keras.losses.Loss):
             "forward": self.forward_mode,
             "memory": self.memory,
             "from_logits": self.from_logits,
+            "gather": self.gather,
+            "axis_name": self.axis_name,
         }
 
     @classmethod
@@ -222,6 +234,22 @@ class MetricLoss(keras.losses.Loss):
         return cls(metric, **config)
 
     # How a value comes about.
+
+    def _loss(self, y_true: Any, y_pred: Any, weights: Any) -> Any:
+        if self._stateless is None:
+            return self._reduced(self._value_of_function(y_true, y_pred, weights))
+        return self._reduced(self._value_of_metric(self._stateless, y_true, y_pred, weights))
+
+    def _of_all_rows(self, *batch: Any) -> Any:
+        """The loss of the rows of all replicas, which each of them computes."""
+        executor = frontends.executor()
+        whole = [None if part is None else executor.all_rows(part) for part in batch]
+        with as_one_replica():
+            return self._loss(*whole)
+
+    def _shares(self) -> int:
+        executor = frontends.executor()
+        return executor.replicas() if executor.ADDS_GRADIENTS else 1
 
     def _link(self, y_pred: Any) -> Callable[[Any], Any]:
         if isinstance(self.from_logits, str):
@@ -247,7 +275,7 @@ class MetricLoss(keras.losses.Loss):
         if first and (self.memory or replicas > 1) and not stateless.is_additive(y_true, y_pred):
             raise BevelValueError(
                 f"the state of `{self.name}` does not add up over batches, so it can neither be "
-                "remembered nor summed over replicas; use memory=0 on one device."
+                "remembered nor summed over replicas; use memory=0, and gather=True over replicas."
             )
         given = {} if weights is None else {"sample_weight": weights}
         state = self._update(y_true, y_pred, **given)

@@ -22,7 +22,7 @@ from bevel.soft import Index, Real, Soft, as_float, value_of
 _MOST_ROWS = 256
 
 # What `scatter_add` stands for may subtract, too.
-_ADDING = frozenset({"TensorScatterAdd", "scatter-add"})
+_SUBTRACTING = frozenset({"TensorScatterSub", "scatter-sub"})
 
 # A chance whose complement still has a logarithm with a usable derivative.
 _NEARLY_ONE = 1 - 1e-6
@@ -84,7 +84,7 @@ def scatter_add(ctx: Context, call: Call, table: Any, indices: Any, updates: Any
 def _counted(ctx: Context, call: Call, table: Any, indices: Any, updates: Any) -> Any:
     """What is added, where that is a cross table or counters of a rounded number; else None."""
     columns = columns_of(indices)
-    if columns is None or call.node.native not in _ADDING or call.param("is_plain") is False:
+    if columns is None or call.node.native in _SUBTRACTING or call.param("is_plain") is False:
         return None
     if len(columns) == 1:
         size = value_of(table).shape[0]

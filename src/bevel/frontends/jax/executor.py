@@ -19,10 +19,13 @@ from jax.core import Tracer
 
 from bevel.errors import BevelTypeError, UnknownOperationError
 from bevel.frontends.from_jax import Trace
-from bevel.frontends.running import run_all
+from bevel.frontends.running import is_alone, mapped_axis, run_all
 from bevel.program import Node, Program
 
 NAME = "JAX"
+
+ADDS_GRADIENTS = False
+"""Whether the gradients of replicas are added up, each giving its share, or averaged."""
 
 Run = Callable[[Program, Sequence[Any]], list[Any]]
 
@@ -176,13 +179,37 @@ def outside_graphs() -> Any:
 
 
 def replicas() -> int:
-    """JAX's arrays are sharded, not replicated: one program sees the whole batch."""
-    return 1
+    """How many shards of a batch run the same code: along an axis that is mapped by the user.
+
+    Sharded arrays under `jit` are one replica, whose program sees the whole batch.
+    """
+    axis = mapped_axis()
+    if axis is None or is_alone():
+        return 1
+    try:
+        return lax.axis_size(axis)
+    except NameError:  # outside of the map, where the whole batch is seen
+        return 1
 
 
 def all_sum(value: Any) -> Any:
-    """The sum over all replicas, of which there is one."""
-    return value
+    """The sum over all replicas, with its gradient."""
+    return value if replicas() == 1 else lax.psum(value, mapped_axis())
+
+
+def all_rows(value: Any) -> Any:
+    """The rows of all replicas, in order, with their gradient.
+
+    A sum of what each replica has among zeros, which `shard_map` knows to be the same everywhere.
+    """
+    if replicas() == 1:
+        return value
+    if value.dtype == bool:
+        return all_rows(value.astype("uint8")).astype(bool)
+    count = len(value)
+    among = jnp.zeros((replicas() * count, *value.shape[1:]), value.dtype)
+    first = lax.axis_index(mapped_axis()) * count
+    return all_sum(lax.dynamic_update_slice_in_dim(among, value, first, 0))
 
 
 def assigned_by_gradient(variables: Sequence[Any], values: Sequence[Any]) -> list[Any]:

@@ -53,7 +53,7 @@ class Kernel:
             _unify(operands, self.alike)
         if self.broadcasts:
             operands = _broadcast(operands)
-        results = self.run(*operands)
+        results = self.run(*_spread(operands))
         return list(results) if isinstance(results, tuple | list) else [results]
 
 
@@ -75,6 +75,22 @@ def _broadcast(operands: list[Any]) -> list[Any]:
         return operands
     common = jnp.broadcast_shapes(*shapes)
     return [x if jnp.shape(x) == common else jnp.broadcast_to(x, common) for x in operands]
+
+
+def _axes(kind: Any) -> frozenset[Any]:
+    """The axes of a `shard_map` along which an array varies; the name changed in JAX 0.10."""
+    now = getattr(kind, "mat", None)
+    return getattr(kind, "vma", frozenset()) if now is None else now.varying
+
+
+def _spread(operands: list[Any]) -> list[Any]:
+    """Operands that vary along the same axes of a `shard_map`, as its primitives insist on."""
+    varying = [_axes(jax.typeof(x)) for x in operands]
+    every = frozenset().union(*varying)
+    return [
+        lax.pcast(x, tuple(every - own), to="varying") if every - own else x
+        for x, own in zip(operands, varying, strict=True)
+    ]
 
 
 def primitive(eqn: Any) -> Kernel:

@@ -23,6 +23,9 @@ from bevel.program import Node, Program
 
 NAME = "TensorFlow"
 
+ADDS_GRADIENTS = True
+"""Whether the gradients of replicas are added up, each giving its share, or averaged."""
+
 Run = Callable[[Program, Sequence[Any]], list[Any]]
 
 
@@ -329,6 +332,13 @@ def all_sum(value: Any) -> Any:
         return value
     context = tf.distribute.get_replica_context()
     return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
+def all_rows(value: Any) -> Any:
+    """The rows of all replicas, in order, with their gradient; must be called by all of them."""
+    if replicas() == 1:
+        return value
+    return tf.distribute.get_replica_context().all_gather(value, axis=0)
 
 
 def assigned_by_gradient(variables: Sequence[Any], values: Sequence[Any]) -> list[Any]:

@@ -15,13 +15,19 @@ import torch
 
 from bevel.backend import to_numpy
 from bevel.frontends.from_torch import Trace
-from bevel.frontends.running import is_alone, run_all
+from bevel.frontends.running import run_all
 from bevel.frontends.torch.dispatch import outside
 from bevel.frontends.torch.kernels import run_target
+from bevel.frontends.torch.replicas import all_rows, all_sum, replicas
 from bevel.frontends.torch.templates import filled
 from bevel.program import Node, Program
 
 NAME = "PyTorch"
+
+ADDS_GRADIENTS = False
+"""Whether the gradients of replicas are added up, each giving its share, or averaged."""
+
+__all__ = ["all_rows", "all_sum", "replicas"]  # what it hands on
 
 Run = Callable[[Program, Sequence[Any]], list[Any]]
 
@@ -105,35 +111,6 @@ def static_value(tensor: Any) -> Any:
 def outside_graphs() -> Any:
     """A context for what is done beside a function that is being traced."""
     return outside()
-
-
-def replicas() -> int:
-    """How many processes run the same code on shards of a batch."""
-    group = torch.distributed
-    if is_alone() or not (group.is_available() and group.is_initialized()):
-        return 1
-    return group.get_world_size()
-
-
-def all_sum(value: Any) -> Any:
-    """The sum over all replicas, with its gradient; must be called by all of them."""
-    return value if replicas() == 1 else _AllSum.apply(value)
-
-
-class _AllSum(torch.autograd.Function):
-    """The gradient of a sum over processes is the sum of their gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Any) -> Any:
-        total = value.clone()
-        torch.distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> Any:
-        total = gradients[0].clone()
-        torch.distributed.all_reduce(total)
-        return total
 
 
 class _Assigning(torch.autograd.Function):

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from bevel.frontends.torch.accumulate import added_to
 from bevel.frontends.torch.act import Act, Lowering
 from bevel.frontends.torch.templates import Var
 
@@ -116,9 +117,11 @@ def index_put(act: Act) -> list[Var]:
             return [_put(act, "scatter_update", x, _picked(act, mask), values)]
     if given != list(range(len(given))) or any(_is_mask(i) for i in indices):
         return act.as_it_is(nature="position")
-    return [
-        _put(act, "scatter_add" if add else "scatter_update", x, _columns(act, indices), values)
-    ]
+    positions = _columns(act, indices)
+    added = None if add else added_to(act, x, positions, values)
+    if added is not None:
+        return [_put(act, "scatter_add", x, positions, added)]
+    return [_put(act, "scatter_add" if add else "scatter_update", x, positions, values)]
 
 
 def _put(act: Act, op: str, table: Var, positions: Var, values: Var) -> Var:
