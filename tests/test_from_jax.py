@@ -302,6 +302,24 @@ def test_nests_and_closures():
     assert 0 < found["hits"] < 1
 
 
+@pytest.mark.filterwarnings("ignore:Explicitly requested dtype int64")  # asked for by Keras
+def test_a_metric_of_keras_inside_of_a_loss_keeps_its_state():
+    metric = keras.metrics.BinaryIoU(target_class_ids=[1])
+    metric.update_state(Y, P)
+    before = np.asarray(metric.total_confusion_matrix)
+
+    def overlap(y_true, y_pred):
+        metric.reset_state()
+        metric.update_state(y_true, y_pred)
+        return metric.result()
+
+    gradient = jax.grad(bevel.relax(overlap), 1)(Y, P)
+    assert np.all(np.isfinite(gradient))
+    assert np.any(gradient != 0)
+    assert bevel.audit(overlap, Y, P).findings[0].op == "greater_equal"
+    np.testing.assert_array_equal(metric.total_confusion_matrix, before)
+
+
 def test_a_relaxed_function_of_values_that_are_traced_elsewhere():
     def loss(weight, p):
         return bevel.relax(lambda q: jnp.mean(weight * (q > 0.5)))(p)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
+import keras
 import numpy as np
 from jax import numpy as jnp
 
@@ -116,7 +117,8 @@ def trace_call(fn: Callable[..., Any], call: Arguments) -> Trace:
 
     def traced(*leaves: Any) -> Any:
         positional, named = call.rebuild(leaves)
-        flat, tree = jax.tree.flatten(fn(*positional, **named))
+        with keras.StatelessScope():  # else a metric of Keras would keep tracers for its state
+            flat, tree = jax.tree.flatten(fn(*positional, **named))
         structure[:] = [tree]
         return flat
 
