@@ -250,3 +250,43 @@ def test_a_confusion_matrix_of_keras_is_one_operation():
     program = bevel.trace(matrix, labels, numbers)
     assert len(program.nodes) < 20
     assert [n.op for n in program.nodes if n.op.startswith("scatter")] == ["scatter_add"]
+
+
+BOX = torch.rand(4, 3, 3, 5, generator=torch.Generator().manual_seed(1))
+ROW, COLUMN = torch.triu_indices(3, 3, 1)
+TWICE = torch.tensor([0, 0, 1])
+LOOK_UPS = {
+    "neighbours": lambda p: p[:, ROW, COLUMN],
+    "apart": lambda p: p[ROW, :, COLUMN],
+    "last-two": lambda p: p[:, :, ROW, COLUMN],
+    "ends": lambda p: p[ROW, :, :, COLUMN],
+    "two-of-each": lambda p: p[:, ROW[:, None], COLUMN[None]],
+    "a-mask-and-a-position": lambda p: p[torch.tensor([True, False, True, False]), TWICE[:2]],
+    "largest-of-groups": lambda p: torch.zeros(2, 3, 3, 5).scatter_reduce(
+        0, torch.tensor([0, 0, 1, 1])[:, None, None, None].expand(4, 3, 3, 5), p, "amax"
+    ),
+    "twice-the-rows": lambda p: torch.zeros(2, 3, 3, 5).index_add(
+        0, torch.tensor([0, 0, 1, 1]), p, alpha=2
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LOOK_UPS)
+def test_look_ups_by_hard_positions_pass_values_and_gradients(name):
+    def total(w, p):
+        return (LOOK_UPS[name](p) * w).sum()
+
+    p = BOX.clone().requires_grad_()
+    w = torch.rand(LOOK_UPS[name](BOX).shape)
+    found, exact = bevel.relax(total)(w, p), total(w, p)
+    torch.testing.assert_close(found, exact)
+    torch.testing.assert_close(torch.autograd.grad(found, p)[0], torch.autograd.grad(exact, p)[0])
+    assert bevel.audit(total, w, BOX).verdict == "trains"
+
+
+def test_soft_positions_behind_a_whole_axis_tend_to_the_hard_ones():
+    def at_the_largest(p):
+        return p[:, p[0, :, 0].argmax(0), p[1, 0].argmax(0)]
+
+    cold = bevel.relax(at_the_largest, temperature=1e-4)(BOX)
+    torch.testing.assert_close(cold, at_the_largest(BOX), atol=0.02, rtol=0)

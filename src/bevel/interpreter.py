@@ -38,7 +38,7 @@ from bevel.soft import (
     combine,
     value_of,
 )
-from bevel.vocabulary import CUTS, ENTRIES, TRANSPARENT
+from bevel.vocabulary import CUTS, TRANSPARENT, entries_of
 
 Hard = Callable[[int], Any]
 
@@ -376,7 +376,7 @@ def _stores_integers(node: Node, args: Sequence[Any]) -> bool:
 
 def _enters(call: Call) -> bool:
     """Whether every soft operand is one that a gradient may enter by, and none is a position."""
-    entries = {call.node.operands[i] for i in ENTRIES.get(call.op, ())}
+    entries = {call.node.operands[i] for i in entries_of(call.node) or ()}
     return all(n in entries for n, a in enumerate(call.inputs) if isinstance(a, Soft))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from bevel.backend import to_numpy
 from bevel.errors import BevelError, BevelValueError
 from bevel.program import Node, Program
-from bevel.vocabulary import CUTS, ENTRIES
+from bevel.vocabulary import CUTS, entries_of
 
 # What is not done again for an audit.
 _SPEAKING = frozenset({"Print", "PrintV2", "PyFunc", "PyFuncStateless", "EagerPyFunc"})
@@ -145,8 +145,9 @@ def passes(event: Event, n: int, live: set[int]) -> bool:
         return n == 0 and event.inputs[0] in live
     if node.op == "sort":  # each array of several; which element stands where is a position
         return event.inputs[n] in live
-    if node.op in ENTRIES:
-        entries = [node.inputs[node.operands[i]] for i in ENTRIES[node.op]]
+    listed = entries_of(node)
+    if listed is not None:
+        entries = [node.inputs[node.operands[i]] for i in listed]
         ids = dict(zip(node.inputs, event.inputs, strict=True))
         return any(ids[i] in live for i in entries)
     if node.nature in CUTS and node.nature != "cast":

@@ -7,6 +7,8 @@ operation outside it stays native, and its framework says whether it has a deriv
 
 from __future__ import annotations
 
+from typing import Any
+
 NATURES = {
     "smooth": "has a derivative and passes it on",
     "kink": "has a derivative almost everywhere; a subgradient is used at the corner",
@@ -151,6 +153,15 @@ ENTRIES = {
     "where": (1, 2),
     "one_hot": (1, 2),
 }
+
+
+def entries_of(node: Any) -> tuple[int, ...] | None:
+    """The operands of a node that a gradient may enter by; None where there is no such list.
+
+    A look-up that stays native says it by itself.
+    """
+    return node.param("entries", ENTRIES.get(node.op))
+
 
 # What `relax` has no rule for when it depends on the prediction, and why. Each is an error that
 # names the line; `on_unknown="keep"` runs it hard instead.

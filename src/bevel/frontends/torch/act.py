@@ -106,6 +106,12 @@ class Act:
             return x
         return self.emit("native", "aten.transpose.int", x, a, b)
 
+    def arranged(self, x: Var, order: Sequence[int]) -> Var:
+        """The axes in another order."""
+        if list(order) == list(range(x.rank)):
+            return x
+        return self.emit("native", "aten.permute.default", x, list(order))
+
     def take(self, x: Var, index: Var, axis: int, batch_dims: int = 0) -> Var:
         return self.emit(
             "take", "bevel.take", x, index, axis, batch_dims,

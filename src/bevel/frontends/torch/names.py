@@ -173,9 +173,12 @@ def nature(target: str, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
         return "position"
     if torch.Tag.nondeterministic_seeded in getattr(func, "tags", ()):
         return "random"
-    if target not in _derivatives:
-        _derivatives[target] = _has_derivative(func, args, kwargs)
-    return "smooth" if _derivatives[target] else "opaque"
+    given = [v for a in (*args, *kwargs.values()) for v in (a if isinstance(a, list) else [a])]
+    floats = any(isinstance(v, Var) and v.dtype.is_floating_point for v in given)
+    key = (target, floats)  # of integers nothing has a derivative
+    if key not in _derivatives:
+        _derivatives[key] = _has_derivative(func, args, kwargs)
+    return "smooth" if _derivatives[key] else "opaque"
 
 
 # Where the axis stands among the arguments of what leaves the other axes as they are.
@@ -193,7 +196,7 @@ def facts(target: str, args: Sequence[Any]) -> dict[str, Any]:
     return {"keeps_rows": True} if all(a % max(rank, 1) for a in axes) else {}
 
 
-_derivatives: dict[str, bool] = {}
+_derivatives: dict[tuple[str, bool], bool] = {}
 
 
 def _has_derivative(func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:

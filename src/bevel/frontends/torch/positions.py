@@ -27,6 +27,14 @@ def _picked(act: Act, mask: Var) -> Var:
     return act.emit("nonzero", "aten.nonzero.default", act.truth(mask))
 
 
+def _native(act: Act, places: Sequence[Var | None]) -> list[Var]:
+    """The operation itself, which a gradient passes by all that are no positions."""
+    taken = {place.id for place in places if place is not None}
+    given = [v for a in act.args for v in (a if isinstance(a, list) else [a]) if isinstance(v, Var)]
+    entries = tuple(n for n, v in enumerate(given) if v.id not in taken)
+    return act.as_it_is(nature="position", params={"entries": entries})
+
+
 def index(act: Act) -> list[Var]:
     """`x[i]`, `x[:, i]`, `x[i, j]` and `x[mask]`."""
     x, indices = act.args
@@ -38,12 +46,20 @@ def index(act: Act) -> list[Var]:
             rows = act.view(_picked(act, indices[given[0]]), [-1])
             return [act.take(x, rows, given[0])]
     if any(_is_mask(i) for i in indices):
-        return act.as_it_is(nature="position")
+        return _native(act, indices)
     if len(given) == 1:
         return [act.take(x, indices[given[0]], given[0])]
-    if given == list(range(len(given))):
-        return [_at(act, x, _columns(act, indices))]
-    return act.as_it_is(nature="position")
+    columns = _columns(act, [indices[n] for n in given])
+    found = _at(act, act.arranged(x, _in_front(x, given)), columns)
+    # what was looked up stands in front, but where the axes are neighbours in their place
+    rank = columns.rank - 1
+    first = given[0] if given[-1] - given[0] < len(given) else 0
+    order = [*range(rank, rank + first), *range(rank), *range(rank + first, found.rank)]
+    return [act.arranged(found, order)]
+
+
+def _in_front(x: Var, axes: Sequence[int]) -> list[int]:
+    return [*axes, *(n for n in range(x.rank) if n not in axes)]
 
 
 def _at(act: Act, x: Var, positions: Var) -> Var:
@@ -116,8 +132,8 @@ def index_put(act: Act) -> list[Var]:
         if given[0] == 0:
             return [_put(act, "scatter_update", x, _picked(act, mask), values)]
     if given != list(range(len(given))) or any(_is_mask(i) for i in indices):
-        return act.as_it_is(nature="position")
-    positions = _columns(act, indices)
+        return _native(act, indices)
+    positions = _columns(act, indices[: len(given)])
     added = None if add else added_to(act, x, positions, values)
     if added is not None:
         return [_put(act, "scatter_add", x, positions, added)]
@@ -136,10 +152,10 @@ def scatter(op: str) -> Lowering:
         x, dim, places, values = act.args[:4]
         how = act.arg(4, "reduce")
         if how not in (None, "sum", "add") or not act.kwargs.get("include_self", True):
-            return act.as_it_is(nature="position")
+            return _native(act, [places])
         word = "scatter_add" if how else op
         if not x.rank:
-            return act.as_it_is(nature="position")
+            return _native(act, [places])
         values = act.cast(act.var(values, x), x.dtype)
         if values.rank:
             values = _cut(act, values, places.shape, None)
@@ -176,7 +192,7 @@ def index_add(act: Act) -> list[Var]:
     """Rows added at positions."""
     x, dim, places, values = act.args[:4]
     if not x.rank or dim % x.rank or act.kwargs.get("alpha", 1) != 1:
-        return act.as_it_is(nature="position")
+        return _native(act, [places])
     return [_put(act, "scatter_add", x, act.view(places, [-1, 1]), act.cast(values, x.dtype))]
 
 
@@ -184,7 +200,7 @@ def gather(act: Act) -> list[Var]:
     """For each index the entry of its own row."""
     x, dim, places = act.args[:3]
     if not x.rank or not places.rank:
-        return act.as_it_is(nature="position")
+        return _native(act, [places])
     axis = dim % x.rank
     x = _cut(act, x, places.shape, axis)
     last = x.rank - 1
@@ -207,7 +223,7 @@ def index_fill(act: Act) -> list[Var]:
     """One value in whole rows."""
     x, dim, places, value = act.args[:4]
     if not x.rank or dim % x.rank:
-        return act.as_it_is(nature="position")
+        return _native(act, [places])
     value = act.cast(act.var(value, x), x.dtype)
     return [_put(act, "scatter_update", x, act.view(places, [-1, 1]), value)]
 

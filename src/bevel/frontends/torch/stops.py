@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from bevel.program import Node, Program
-from bevel.vocabulary import CUTS, ENTRIES, VOCABULARY
+from bevel.vocabulary import CUTS, VOCABULARY, entries_of
 
 
 def without_idle_stops(program: Program, trained: Sequence[int]) -> Program:
@@ -73,7 +73,8 @@ def _cleared(program: Program, smooth: set[int]) -> tuple[Program, set[int]]:
 
 def _passes(node: Node, smooth: set[int]) -> bool:
     """Whether PyTorch's own gradient comes through an operation."""
-    if node.op in ENTRIES:
-        return any(node.inputs[n] in smooth for n in ENTRIES[node.op] if n < len(node.inputs))
+    entries = entries_of(node)
+    if entries is not None:
+        return any(node.inputs[n] in smooth for n in entries if n < len(node.inputs))
     is_cut = node.nature in CUTS - {"index", "position", "cast"}
     return not is_cut and bool(smooth.intersection(node.inputs))
