@@ -9,9 +9,12 @@ truth forced (`bevel.frontends.torch.branches`).
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 import keras
@@ -40,6 +43,10 @@ _MOST_EARLIER = 8
 
 # A program is made from a run, so tracing needs values and not only shapes.
 NEEDS_VALUES = True
+
+# What is replaced while a function is recorded (see `stand_ins`) is there for all threads; a
+# recorded function may itself trace another one.
+_ONE_AT_A_TIME = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -246,14 +253,23 @@ def _run(
     **options: Any,
 ) -> Run:
     # copies: the function may write into its arguments
-    leaves = [leaf.detach().clone(memory_format=torch.contiguous_format) for leaf in call.leaves]
+    with _outside_transforms():
+        plain = [_plain(leaf).detach() for leaf in call.leaves]
+        leaves = [leaf.clone(memory_format=torch.contiguous_format) for leaf in plain]
     positional, named = call.rebuild(leaves)
     recorder = Recorder(leaves, Locator(__file__), __file__, **options)
     try:
         with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():
             warnings.simplefilter("ignore")  # it is the user's run that is to warn
             escapes = Escapes(recorder, follows)
-            with Dispatch(recorder), following(escapes), stand_ins(fn, escapes), as_one_operation():
+            with (
+                _ONE_AT_A_TIME,
+                _outside_transforms(),
+                Dispatch(recorder),
+                following(escapes),
+                stand_ins(fn, escapes),
+                as_one_operation(),
+            ):
                 returned = fn(*positional, **named)
                 structure = keras.tree.map_structure(lambda _: 0, returned)
                 flat = keras.tree.flatten(returned)
@@ -267,6 +283,25 @@ def _run(
     if not results:
         raise returns_nothing(name, "tensor")
     return Run(recorder, results, structure, again)
+
+
+def _plain(leaf: Any) -> Any:
+    """The tensor within the wrappers of `torch.func`; of rows that are mapped, the first."""
+    functorch: Any = getattr(torch._C, "_functorch", None)
+    while functorch is not None and functorch.is_functorch_wrapped_tensor(leaf):
+        axis = functorch.maybe_get_bdim(leaf) if functorch.is_batchedtensor(leaf) else None
+        leaf = functorch.get_unwrapped(leaf)
+        leaf = leaf if axis is None else leaf.select(axis, 0)
+    return leaf
+
+
+def _outside_transforms() -> Any:
+    """A context in which operations run on plain tensors, within `torch.func` too."""
+    try:
+        functorch: Any = import_module("torch._functorch.pyfunctorch")
+        return functorch.temporarily_clear_interpreter_stack()
+    except (ImportError, AttributeError):  # another PyTorch keeps it elsewhere
+        return nullcontext()
 
 
 def _result(recorder: Recorder, value: Any, name: str) -> Var:

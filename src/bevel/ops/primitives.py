@@ -163,7 +163,7 @@ def with_gradient(
 
 
 def sloped(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """On PyTorch, a function of one tensor with its derivative written down, for `torch.func` too."""
+    """A function of one tensor of PyTorch with its derivative written down, of any order."""
     import torch
 
     class Sloped(torch.autograd.Function):
@@ -176,10 +176,15 @@ def sloped(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Callable
         @staticmethod
         def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
             ctx.save_for_backward(*inputs)
+            ctx.save_for_forward(*inputs)
 
         @staticmethod
         def backward(ctx: Any, upstream: Any) -> Any:  # pyright: ignore
             return upstream * slope(*ctx.saved_tensors)
+
+        @staticmethod
+        def jvp(ctx: Any, tangent: Any) -> Any:  # pyright: ignore
+            return tangent * slope(*ctx.saved_tensors)
 
     return Sloped.apply
 
@@ -208,7 +213,7 @@ def _with_gradient_in_jax(
 def _with_gradient_in_torch(
     value: Callable[..., Any], gradient: Callable[..., Any], tensors: Sequence[Any], known: Any
 ) -> Any:
-    """With a rule for `torch.func`: all that the derivative uses goes in or comes out as tensors."""
+    """For `torch.func` too, so all that the derivative uses goes in or comes out as tensors."""
     import torch
     from keras import tree
 
@@ -222,7 +227,8 @@ def _with_gradient_in_torch(
         def forward(*inputs: Any) -> Any:  # pyright: ignore
             result, kept = value(tree.pack_sequence_as(known, inputs[count:]), *inputs[:count])
             layout[:] = [kept]
-            return result, *tree.flatten(kept)
+            # an input cannot be handed out as it is
+            return result, *(_seen(t) for t in tree.flatten(kept))
 
         @staticmethod
         def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -235,7 +241,10 @@ def _with_gradient_in_torch(
         @staticmethod
         def backward(ctx: Any, upstream: Any, *_: Any) -> Any:  # pyright: ignore
             parts = ctx.parts.filled(ctx.saved_tensors)
-            inputs, kept = parts[: ctx.number], tree.pack_sequence_as(layout[0], parts[ctx.number :])
+            inputs, kept = (
+                parts[: ctx.number],
+                tree.pack_sequence_as(layout[0], parts[ctx.number :]),
+            )
             constants = tree.pack_sequence_as(known, inputs[count:])
             found = gradient(constants, kept, upstream, *inputs[:count])
             wanted = ctx.needs_input_grad
@@ -243,6 +252,10 @@ def _with_gradient_in_torch(
             return *own, *(None for _ in inputs[count:])
 
     return Declared.apply(*tensors, *given)[0]
+
+
+def _seen(value: Any) -> Any:
+    return value.view_as(value) if hasattr(value, "view_as") else value
 
 
 class _Parts:
