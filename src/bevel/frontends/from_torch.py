@@ -12,9 +12,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from importlib import import_module
 from typing import Any
 
 import keras
@@ -27,7 +25,7 @@ from bevel.frontends.arguments import Arguments, flatten
 from bevel.frontends.refusals import not_taken, returns_nothing, untraceable, users_line
 from bevel.frontends.torch.branches import with_other_sides
 from bevel.frontends.torch.builtins import stand_ins
-from bevel.frontends.torch.dispatch import Dispatch
+from bevel.frontends.torch.dispatch import Dispatch, outside_transforms
 from bevel.frontends.torch.escapes import Escapes, following
 from bevel.frontends.torch.keras_loops import as_one_operation
 from bevel.frontends.torch.recorder import Recorder
@@ -253,7 +251,7 @@ def _run(
     **options: Any,
 ) -> Run:
     # copies: the function may write into its arguments
-    with _outside_transforms():
+    with outside_transforms():
         plain = [_plain(leaf).detach() for leaf in call.leaves]
         leaves = [leaf.clone(memory_format=torch.contiguous_format) for leaf in plain]
     positional, named = call.rebuild(leaves)
@@ -264,7 +262,7 @@ def _run(
             escapes = Escapes(recorder, follows)
             with (
                 _ONE_AT_A_TIME,
-                _outside_transforms(),
+                outside_transforms(),
                 Dispatch(recorder),
                 following(escapes),
                 stand_ins(fn, escapes),
@@ -293,15 +291,6 @@ def _plain(leaf: Any) -> Any:
         leaf = functorch.get_unwrapped(leaf)
         leaf = leaf if axis is None else leaf.select(axis, 0)
     return leaf
-
-
-def _outside_transforms() -> Any:
-    """A context in which operations run on plain tensors, within `torch.func` too."""
-    try:
-        functorch: Any = import_module("torch._functorch.pyfunctorch")
-        return functorch.temporarily_clear_interpreter_stack()
-    except (ImportError, AttributeError):  # another PyTorch keeps it elsewhere
-        return nullcontext()
 
 
 def _result(recorder: Recorder, value: Any, name: str) -> Var:

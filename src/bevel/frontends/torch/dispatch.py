@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from importlib import import_module
 from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -23,10 +24,20 @@ class _Active(threading.local):
 _active = _Active()
 
 
+def outside_transforms() -> Any:
+    """A context in which operations run on plain tensors, within `torch.func` too."""
+    try:
+        functorch: Any = import_module("torch._functorch.pyfunctorch")
+        return functorch.temporarily_clear_interpreter_stack()
+    except (ImportError, AttributeError):  # another PyTorch keeps it elsewhere
+        return nullcontext()
+
+
 @contextmanager
 def outside() -> Iterator[None]:
     """A context for what runs inside of a recorded function without being a part of it."""
     with contextlib.ExitStack() as stack:
+        stack.enter_context(outside_transforms())
         for recorder in _active.recorders:
             stack.enter_context(recorder.pause())
         yield
