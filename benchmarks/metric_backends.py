@@ -143,7 +143,7 @@ def main(
     framework: Annotated[str, typer.Argument(help="jax or torch.")] = "",
     docs: Annotated[bool, typer.Option("--docs", help="Only write the page again.")] = False,
     seeds: Annotated[int, typer.Option(min=1, help="Random starts.")] = 2,
-    only: Annotated[str, typer.Option(help="Names of metrics, by comma; shown, not kept.")] = "",
+    only: Annotated[str, typer.Option(help="Names of metrics, by comma; others stay.")] = "",
 ) -> None:
     """Measures all metrics on one framework, keeps the figures and writes the page."""
     if not docs:
@@ -156,9 +156,10 @@ def main(
         for name in only.split(",") if only else NAMES:
             rows.append(asdict(row(framework, name, seeds)))
             print(json.dumps(rows[-1]), flush=True)
-        if only:
-            return
         stored = json.loads(STORE.read_text(encoding="utf-8")) if STORE.exists() else {}
+        if only:
+            again = {r["name"]: r for r in rows}
+            rows = [again.get(r["name"], r) for r in stored[framework]["rows"]]
         stored[framework] = {"seeds": seeds, "machine": machine(), "rows": rows}
         STORE.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
     PAGE.write_text(page(json.loads(STORE.read_text(encoding="utf-8"))), encoding="utf-8")

@@ -185,7 +185,10 @@ def is_concrete(x: Any) -> bool:
         from jax.core import Tracer
 
         return not isinstance(x, Tracer)
-    return not sys.modules["torch"].compiler.is_compiling()
+    torch = sys.modules["torch"]
+    # within torch.func a tensor is a stand-in for one derivative, or for several rows at once
+    wrapped = getattr(torch._C._functorch, "is_functorch_wrapped_tensor", lambda _: False)
+    return not (torch.compiler.is_compiling() or (isinstance(x, torch.Tensor) and wrapped(x)))
 
 
 def to_numpy(x: Any) -> Any:

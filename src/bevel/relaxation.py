@@ -146,6 +146,9 @@ class Relaxed:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The relaxed value, in the structure that the function returns."""
+        return frontends.executor().as_it_is(self._run)(*args, **kwargs)
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
         frontend = frontends.frontend()
         call = frontend.arguments(self._pure, args, kwargs)
         executor = frontends.executor()

@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops as K
 
 from bevel import frontends
+from bevel.backend import to_numpy
 from bevel.errors import BevelTypeError
 
 
@@ -71,7 +72,7 @@ class Stateless:
             with keras.StatelessScope(state_mapping=[(v, K.copy(v)) for v in variables]) as scope:
                 self._metric.reset_state()
             # copied: a variable may be changed in place under a tensor that was read from it
-            self.initial = [K.convert_to_numpy(scope.get_current_value(v)) for v in variables]
+            self.initial = [to_numpy(scope.get_current_value(v)) for v in variables]
             self.is_built = True
 
     def _see(self, y_true: Any, y_pred: Any) -> None:
@@ -111,7 +112,7 @@ class Stateless:
             two = self._metric.stateless_update_state(start, *second)
             return all(
                 np.allclose(
-                    *(K.convert_to_numpy(v).astype("float64") for v in (b, x + y - s)),
+                    *(to_numpy(v).astype("float64") for v in (b, x + y - s)),
                     rtol=1e-4,
                     atol=1e-5,
                 )

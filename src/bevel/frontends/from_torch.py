@@ -9,6 +9,7 @@ truth forced (`bevel.frontends.torch.branches`).
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from bevel.frontends.arguments import Arguments, flatten
 from bevel.frontends.refusals import not_taken, returns_nothing, untraceable, users_line
 from bevel.frontends.torch.branches import with_other_sides
 from bevel.frontends.torch.builtins import stand_ins
-from bevel.frontends.torch.dispatch import Dispatch
+from bevel.frontends.torch.dispatch import Dispatch, outside_transforms
 from bevel.frontends.torch.escapes import Escapes, following
 from bevel.frontends.torch.keras_loops import as_one_operation
 from bevel.frontends.torch.recorder import Recorder
@@ -40,6 +41,10 @@ _MOST_EARLIER = 8
 
 # A program is made from a run, so tracing needs values and not only shapes.
 NEEDS_VALUES = True
+
+# What is replaced while a function is recorded (see `stand_ins`) is there for all threads; a
+# recorded function may itself trace another one.
+_ONE_AT_A_TIME = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -246,14 +251,23 @@ def _run(
     **options: Any,
 ) -> Run:
     # copies: the function may write into its arguments
-    leaves = [leaf.detach().clone(memory_format=torch.contiguous_format) for leaf in call.leaves]
+    with outside_transforms():
+        plain = [_plain(leaf).detach() for leaf in call.leaves]
+        leaves = [leaf.clone(memory_format=torch.contiguous_format) for leaf in plain]
     positional, named = call.rebuild(leaves)
     recorder = Recorder(leaves, Locator(__file__), __file__, **options)
     try:
         with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():
             warnings.simplefilter("ignore")  # it is the user's run that is to warn
             escapes = Escapes(recorder, follows)
-            with Dispatch(recorder), following(escapes), stand_ins(fn, escapes), as_one_operation():
+            with (
+                _ONE_AT_A_TIME,
+                outside_transforms(),
+                Dispatch(recorder),
+                following(escapes),
+                stand_ins(fn, escapes),
+                as_one_operation(),
+            ):
                 returned = fn(*positional, **named)
                 structure = keras.tree.map_structure(lambda _: 0, returned)
                 flat = keras.tree.flatten(returned)
@@ -267,6 +281,16 @@ def _run(
     if not results:
         raise returns_nothing(name, "tensor")
     return Run(recorder, results, structure, again)
+
+
+def _plain(leaf: Any) -> Any:
+    """The tensor within the wrappers of `torch.func`; of rows that are mapped, the first."""
+    functorch: Any = getattr(torch._C, "_functorch", None)
+    while functorch is not None and functorch.is_functorch_wrapped_tensor(leaf):
+        axis = functorch.maybe_get_bdim(leaf) if functorch.is_batchedtensor(leaf) else None
+        leaf = functorch.get_unwrapped(leaf)
+        leaf = leaf if axis is None else leaf.select(axis, 0)
+    return leaf
 
 
 def _result(recorder: Recorder, value: Any, name: str) -> Var:

@@ -125,7 +125,7 @@ def check_temperature(temperature: Any) -> Any:
     Raises:
         BevelValueError: a number is negative or not finite, or it is not a number at all.
     """
-    if isinstance(temperature, str) or temperature is None:
+    if isinstance(temperature, str | bool) or temperature is None:
         raise BevelValueError(f"`temperature` must be a finite number >= 0; got {temperature!r}.")
     if not is_scalar(temperature):
         return temperature

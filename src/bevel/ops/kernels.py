@@ -17,8 +17,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from keras import ops as K
+from keras.backend import backend
 
 from bevel.ops.arguments import bounded, choose, compute_dtype, dtype_of, floating
+from bevel.ops.primitives import sloped
 
 
 class Kernel(NamedTuple):
@@ -141,6 +143,9 @@ def _with_slope(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Cal
 
     The slope is computed again on the way back, from u itself, so that it has derivatives too.
     """
+
+    if backend() == "torch":
+        return sloped(value, slope)
 
     @K.custom_gradient
     def form(u: Any) -> Any:

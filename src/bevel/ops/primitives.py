@@ -162,6 +162,33 @@ def with_gradient(
     return run(*tensors)
 
 
+def sloped(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A function of one tensor of PyTorch with its derivative written down, of any order."""
+    import torch
+
+    class Sloped(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(u: Any) -> Any:  # pyright: ignore
+            return value(u)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            ctx.save_for_backward(*inputs)
+            ctx.save_for_forward(*inputs)
+
+        @staticmethod
+        def backward(ctx: Any, upstream: Any) -> Any:  # pyright: ignore
+            return upstream * slope(*ctx.saved_tensors)
+
+        @staticmethod
+        def jvp(ctx: Any, tangent: Any) -> Any:  # pyright: ignore
+            return tangent * slope(*ctx.saved_tensors)
+
+    return Sloped.apply
+
+
 def _with_gradient_in_jax(
     value: Callable[..., Any], gradient: Callable[..., Any], tensors: Sequence[Any], known: Any
 ) -> Any:
@@ -186,22 +213,67 @@ def _with_gradient_in_jax(
 def _with_gradient_in_torch(
     value: Callable[..., Any], gradient: Callable[..., Any], tensors: Sequence[Any], known: Any
 ) -> Any:
+    """For `torch.func` too, so all that the derivative uses goes in or comes out as tensors."""
     import torch
+    from keras import tree
+
+    count, given = len(tensors), tree.flatten(known)
+    layout: list[Any] = []
 
     class Declared(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, *tensors: Any) -> Any:  # pyright: ignore
-            ctx.save_for_backward(*tensors)
-            result, ctx.kept = value(known, *tensors)
-            return result
+        generate_vmap_rule = True
 
         @staticmethod
-        def backward(ctx: Any, upstream: Any) -> Any:  # pyright: ignore
-            found = gradient(known, ctx.kept, upstream, *ctx.saved_tensors)
+        def forward(*inputs: Any) -> Any:  # pyright: ignore
+            result, kept = value(tree.pack_sequence_as(known, inputs[count:]), *inputs[:count])
+            layout[:] = [kept]
+            # an input cannot be handed out as it is
+            return result, *(_seen(t) for t in tree.flatten(kept))
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            kept = output[1:]
+            ctx.mark_non_differentiable(*(t for t in kept if isinstance(t, torch.Tensor)))
+            ctx.parts = _Parts([*inputs, *kept])
+            ctx.save_for_backward(*ctx.parts.tensors)
+            ctx.number = len(inputs)
+
+        @staticmethod
+        def backward(ctx: Any, upstream: Any, *_: Any) -> Any:  # pyright: ignore
+            parts = ctx.parts.filled(ctx.saved_tensors)
+            inputs, kept = (
+                parts[: ctx.number],
+                tree.pack_sequence_as(layout[0], parts[ctx.number :]),
+            )
+            constants = tree.pack_sequence_as(known, inputs[count:])
+            found = gradient(constants, kept, upstream, *inputs[:count])
             wanted = ctx.needs_input_grad
-            return tuple(_computed(g) if w else None for g, w in zip(found, wanted, strict=True))
+            own = (_computed(g) if w else None for g, w in zip(found, wanted[:count], strict=True))
+            return *own, *(None for _ in inputs[count:])
 
-    return Declared.apply(*tensors)
+    return Declared.apply(*tensors, *given)[0]
+
+
+def _seen(value: Any) -> Any:
+    return value.view_as(value) if hasattr(value, "view_as") else value
+
+
+class _Parts:
+    """Values of which some are tensors; those are kept elsewhere."""
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        import torch
+
+        self._values = [None if isinstance(v, torch.Tensor) else v for v in values]
+        self._places = [n for n, v in enumerate(values) if isinstance(v, torch.Tensor)]
+        self.tensors = [values[n] for n in self._places]
+
+    def filled(self, tensors: Sequence[Any]) -> list[Any]:
+        """The values, with tensors in their places."""
+        found = list(self._values)
+        for n, tensor in zip(self._places, tensors, strict=True):
+            found[n] = tensor
+        return found
 
 
 def _computed(gradient: Any) -> Any:

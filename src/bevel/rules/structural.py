@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from keras import ops as K
 
 from bevel.rules.context import Call
@@ -18,23 +20,87 @@ _MOVED = {"Split": 1}
 _FILLING = frozenset({"Pad", "PadV2", "pad"})
 
 
-def move(call: Call) -> Any:
-    """The results of a structural node on a soft value; NotImplemented where a position is soft."""
+def move(call: Call, static: Callable[[Any], Any] = lambda _: None) -> Any:
+    """The results of a structural node on a soft value; NotImplemented where a position is soft.
+
+    Args:
+        call: The node and its operands.
+        static: Gives the array that a tensor holds for any input, or None.
+    """
     which = _MOVED.get(call.node.native, 0)
     value = call.inputs[which]
     if any(isinstance(a, Soft) for i, a in enumerate(call.inputs) if i != which):
         return NotImplemented
     if isinstance(value, Rounded) and call.node.native in _FILLING:
         value = value.mixture
-    if isinstance(value, Stacked):
-        value = Real(value.mean, value.dtype)
 
     def native(tensor: Any) -> list[Any]:
         operands = list(call.inputs)
         operands[which] = tensor
         return call.run(call.node, operands)
 
-    return moved(value, native, [v.dtype for v in call.node.outputs])
+    dtypes = [v.dtype for v in call.node.outputs]
+    if isinstance(value, Stacked):
+        apart = _moved_parts(value, native, dtypes, static)
+        if apart is not None:
+            return apart
+        value = Real(value.mean, value.dtype)
+    return moved(value, native, dtypes)
+
+
+def _moved_parts(
+    value: Stacked,
+    native: Callable[[Any], list[Any]],
+    dtypes: list[str],
+    static: Callable[[Any], Any],
+) -> list[Any] | None:
+    """What becomes of values side by side: some of them, or all along another axis; else None.
+
+    How a framework says that it takes a column out, or turns a table, is its own; so the places of
+    a table of its shape are moved in its stead, and looked at.
+    """
+    shape = tuple(value.mean.shape)
+    if None in shape or 0 in shape:
+        return None
+    axis, count = value.axis % len(shape), len(value.parts)
+    places = np.arange(math.prod(shape), dtype="int32").reshape(count, -1)
+    lengths = [n for a, n in enumerate(shape) if a != axis]
+    table = np.moveaxis(places.reshape(count, *lengths), 0, axis)
+    found = []
+    for n, result in enumerate(native(table)):
+        there = static(result)
+        part = None if there is None else _parts_at(value, places, np.asarray(there), dtypes[n])
+        if part is None:
+            return None
+        found.append(part)
+    return found
+
+
+def _parts_at(value: Stacked, places: np.ndarray, there: np.ndarray, dtype: str) -> Any:
+    """The part, or the parts side by side, whose places are there; None for anything else."""
+
+    def part(shown: np.ndarray) -> Any:
+        number = int(shown.flat[0]) // places.shape[1]
+        if not np.array_equal(shown.ravel(), places[number]):
+            return None
+        return _reshaped(value.parts[number], shown.shape, dtype)
+
+    if there.size == places.shape[1]:
+        return part(there)
+    for axis in range(there.ndim if there.size == places.size else 0):
+        if there.shape[axis] == len(places):
+            parts = [part(shown) for shown in np.moveaxis(there, axis, 0)]
+            if not any(p is None for p in parts):
+                return Stacked(parts, axis, dtype)
+    return None
+
+
+def _reshaped(part: Any, shape: tuple[int, ...], dtype: str) -> Any:
+    if tuple(value_of(part).shape) == shape:
+        return part
+    if not isinstance(part, Soft):
+        return K.reshape(part, shape)
+    return moved(part, lambda t: [K.reshape(t, shape)], [dtype])[0]
 
 
 def moved(value: Any, native: Callable[[Any], list[Any]], dtypes: list[str]) -> list[Any]:

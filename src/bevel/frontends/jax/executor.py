@@ -159,6 +159,11 @@ def prepare(compiled: Callable[..., Any], specs: Sequence[Any]) -> None:
     jax.eval_shape(compiled, *specs)
 
 
+def as_it_is(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The function: whatever compiles it compiles what it relaxes."""
+    return fn
+
+
 def in_graph() -> bool:
     """A compiled function is a part of whatever is being traced, so nothing depends on it."""
     return False

@@ -303,6 +303,11 @@ def prepare(compiled: Callable[..., Any], specs: Sequence[Any]) -> None:
     compiled.get_concrete_function(*specs)
 
 
+def as_it_is(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The function: whatever compiles it compiles what it relaxes."""
+    return fn
+
+
 def in_graph() -> bool:
     """Whether a graph is being built, as inside a `tf.function`."""
     return not tf.executing_eagerly()

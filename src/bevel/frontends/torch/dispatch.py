@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from importlib import import_module
 from typing import Any
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bevel.frontends.torch.recorder import Recorder
 
-_active: list[Recorder] = []
+
+class _Active(threading.local):
+    """The recorders at work in this thread."""
+
+    def __init__(self) -> None:
+        self.recorders: list[Recorder] = []
+
+
+_active = _Active()
+
+
+def outside_transforms() -> Any:
+    """A context in which operations run on plain tensors, within `torch.func` too."""
+    try:
+        functorch: Any = import_module("torch._functorch.pyfunctorch")
+        return functorch.temporarily_clear_interpreter_stack()
+    except (ImportError, AttributeError):  # another PyTorch keeps it elsewhere
+        return nullcontext()
 
 
 @contextmanager
 def outside() -> Iterator[None]:
     """A context for what runs inside of a recorded function without being a part of it."""
     with contextlib.ExitStack() as stack:
-        for recorder in _active:
+        stack.enter_context(outside_transforms())
+        for recorder in _active.recorders:
             stack.enter_context(recorder.pause())
         yield
 
@@ -31,11 +51,11 @@ class Dispatch(TorchDispatchMode):
         self._recorder = recorder
 
     def __enter__(self) -> Any:
-        _active.append(self._recorder)
+        _active.recorders.append(self._recorder)
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> Any:
-        _active.remove(self._recorder)
+        _active.recorders.remove(self._recorder)
         return super().__exit__(*error)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

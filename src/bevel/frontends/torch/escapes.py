@@ -8,6 +8,7 @@ like hand over true values, of which the recorder keeps note. A declared gradien
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -396,10 +397,11 @@ def following(escapes: Escapes) -> Iterator[None]:
     """A context in which declared gradients are seen too: their `apply` goes around all modes."""
     function: Any = torch.autograd.Function
     original = function.__dict__["apply"]
+    here = threading.get_ident()
 
     def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
         own = original.__get__(None, cls)
-        if escapes._recorder.paused or kwargs:
+        if escapes._recorder.paused or kwargs or threading.get_ident() != here:
             return own(*args, **kwargs)
         return escapes.declared(cls, args, own)
 

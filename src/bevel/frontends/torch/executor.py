@@ -6,6 +6,7 @@ the function that runs their nested programs, so that other interpretations can 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -96,6 +97,14 @@ def function(
 def prepare(compiled: Callable[..., Any], leaves: Sequence[Any]) -> None:
     """Runs a function once, for what it writes down."""
     compiled(*leaves)
+
+
+def as_it_is(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that `torch.compile` leaves alone: what records other code cannot be compiled.
+
+    Where the compiler is not loaded nothing is being compiled.
+    """
+    return torch.compiler.disable(fn) if "torch._dynamo" in sys.modules else fn
 
 
 def in_graph() -> bool:

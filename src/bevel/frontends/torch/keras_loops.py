@@ -2,8 +2,7 @@
 
 `keras.ops.scatter` adds one row after the other in a loop of Python: a batch of a thousand rows
 would be ten thousand nodes. `keras.ops.segment_sum` sends what lies outside to a segment of its
-own, which hides from the rules that a segment's number is a rounded score. The results are the
-same.
+own, which hides from the rules that a segment's number is a rounded score. The results are equal.
 """
 
 from __future__ import annotations
