@@ -5,6 +5,7 @@ TensorFlow, JAX and PyTorch tensors, eagerly and compiled. The modules hold one 
 compares, `rounding` rounds, `logic` combines probabilities, `index` points at places, `smooth`
 rounds off kinks, `staircase` has many steps, and `kernels` is the curve under all of them.
 `pairwise` adds up over all pairs, and by it `order` ranks and sorts and `binning` counts;
+`isotonic` does the former another way;
 `dense_order` weighs every element for every rank.
 """
 
