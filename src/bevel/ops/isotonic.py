@@ -72,7 +72,8 @@ def projected_values(x: Any, unit: Any) -> Any:
 
     Args:
         x: Shape (rows, n), float32 or float64. A row that is not finite gives NaN.
-        unit: The temperature of x in units of the scale, a scalar tensor; a constant for the gradient.
+        unit: The temperature of x in units of the scale, a scalar tensor, and a
+            constant for the gradient.
     """
     dtype = dtype_of(x)
 

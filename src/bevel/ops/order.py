@@ -45,6 +45,7 @@ from bevel.ops.primitives import (
     taken,
     with_gradient,
 )
+from bevel.ops.strength import auto_temperature
 from bevel.ops.sums import sums
 
 _STEP = KERNELS["linear"]
@@ -88,7 +89,8 @@ def rank(
         axis: The axis to rank along.
         descending: Whether the largest element has rank 1, instead of the smallest.
         method: `pairwise` or `isotonic`; the latter takes no kernel, mask and tolerance.
-        temperature: How soft: a number >= 0 or a scalar tensor; 0 is the hard rank.
+        temperature: How soft: a number >= 0 or a scalar tensor; 0 is the hard rank. `auto` is
+            `auto_temperature` for a mean error of n / 100; `pairwise` only.
         kernel: A kernel of `pairwise_sum` that rises from 0 to 1.
         forward: `soft` returns the surrogate, `hard` the exact rank with the surrogate's gradient.
         scale: The size of a typical difference: a positive number or a scalar tensor.
@@ -117,6 +119,7 @@ def rank(
             raise BevelValueError("the method 'isotonic' takes no `kernel`, `mask` or `tolerance`.")
         return _projected_ranks(x, axis, descending, temperature, forward, scale)
     x = _last(floating("x", x), axis)
+    temperature = _found(x, temperature, kernel, scale)
     mask = None if mask is None else _last(K.convert_to_tensor(mask), axis)
     given = -x if descending else x
     how = {"kernel": kernel, "temperature": temperature, "scale": scale, "tolerance": tolerance}
@@ -150,7 +153,8 @@ def sort(
         axis: The axis to sort along.
         descending: Whether the largest comes first.
         method: `pairwise` or `isotonic`.
-        temperature: How soft: a number >= 0 or a scalar tensor; 0 is the hard sort.
+        temperature: How soft: a number >= 0 or a scalar tensor; 0 is the hard sort. `auto` is that
+            of `rank`; `pairwise` only.
         forward: `soft` returns the surrogate, `hard` the sorted elements with its gradient.
         scale: The size of a typical difference: a positive number or a scalar tensor.
 
@@ -171,6 +175,8 @@ def sort(
     choose("forward", forward, FORWARDS)
     choose("method", method, METHODS)
     x = _last(floating("x", x), axis)
+    if method == "pairwise":
+        temperature = _found(x, temperature, "linear", scale)
     n = K.shape(x)[-1]
     ranks = K.cast(K.arange(n), compute_dtype(dtype_of(x)))
     exact = K.sort(x, axis=-1)
@@ -539,6 +545,13 @@ def _between(ordered: Any, ranks: Any) -> Any:
     low, high = (K.take(ordered, i, axis=-1) for i in (low, high))
     between = (1 - share) * low + share * high
     return K.where(share > 0, between, low)  # 0 of an infinite neighbour is none
+
+
+def _found(x: Any, temperature: Any, kernel: str, scale: Any) -> Any:
+    """The temperature that `auto` stands for, and any other as it is."""
+    if isinstance(temperature, str) and temperature == "auto":
+        return auto_temperature(x, kernel=kernel, scale=scale)
+    return temperature
 
 
 def _last(x: Any, axis: int) -> Any:
