@@ -38,9 +38,17 @@ def test_plain_functions_are_the_same_on_another_backend(backend: str) -> None:
 IN_JAX = {
     "test_pairwise.py": "linear and (two_batches or same_segment or precision)",
     "test_order.py": "invert",
+    "test_isotonic.py": "differences or limit or unit",
+    "test_running.py": "jit or finite",
     "test_losses.py": "hard_limit_is and (AveragePrecision or Dice or Lovasz)",
 }
-MORE_IN_JAX = {"test_pairwise.py": "test", "test_order.py": "test", "test_losses.py": "hard_limit"}
+MORE_IN_JAX = {
+    "test_pairwise.py": "test",
+    "test_order.py": "test",
+    "test_isotonic.py": "test",
+    "test_running.py": "test",
+    "test_losses.py": "hard_limit",
+}
 ELSEWHERE = (*IN_JAX, "test_binning.py", "test_approximate.py")
 
 

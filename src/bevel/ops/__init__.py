@@ -3,9 +3,10 @@
 Every function keeps the name, the shapes and the hard limit of the one it stands for, and works on
 TensorFlow, JAX and PyTorch tensors, eagerly and compiled. The modules hold one family each: `steps`
 compares, `rounding` rounds, `logic` combines probabilities, `index` points at places, `smooth`
-rounds off kinks, `staircase` has many steps, and `kernels` is the curve under all of them.
-`pairwise` adds up over all pairs, and by it `order` ranks and sorts and `binning` counts;
-`dense_order` weighs every element for every rank.
+rounds off kinks, `running` is a running maximum, `staircase` has many steps, and `kernels` is the
+curve under all of them. `pairwise` adds up over all pairs, and by it `order` ranks and sorts and
+`binning` counts; `isotonic` does the former another way; `dense_order` weighs every element for
+every rank.
 """
 
 from bevel.ops.binning import bincount, histogram, searchsorted, unique_counts
@@ -16,6 +17,7 @@ from bevel.ops.logic import all, any, logical_and, logical_not, logical_or, logi
 from bevel.ops.order import median, quantile, rank, sort, top_k, top_k_mask
 from bevel.ops.pairwise import pairwise_sum
 from bevel.ops.rounding import ceil, floor, nearest_step, round, trunc
+from bevel.ops.running import cumulative_max
 from bevel.ops.smooth import abs, clip, relu
 from bevel.ops.staircase import qpwc, staircase
 from bevel.ops.steps import (
@@ -28,6 +30,7 @@ from bevel.ops.steps import (
     sign,
     step,
 )
+from bevel.ops.strength import auto_temperature
 
 __all__ = [
     "abs",
@@ -36,11 +39,13 @@ __all__ = [
     "argmax",
     "argmin",
     "argsort",
+    "auto_temperature",
     "bincount",
     "bump",
     "cdf",
     "ceil",
     "clip",
+    "cumulative_max",
     "equal",
     "floor",
     "greater",

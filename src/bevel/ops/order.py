@@ -32,6 +32,7 @@ from bevel.ops.arguments import (
     straight_through,
     width,
 )
+from bevel.ops.isotonic import projected_ranks, projected_values
 from bevel.ops.neighbours import neighbours
 from bevel.ops.pairwise import pairwise_sum
 from bevel.ops.piecewise import KERNELS
@@ -44,12 +45,16 @@ from bevel.ops.primitives import (
     taken,
     with_gradient,
 )
+from bevel.ops.strength import auto_temperature
 from bevel.ops.sums import sums
 
 _STEP = KERNELS["linear"]
 
 RISING = ("linear", "quadratic", "cubic", "logistic", "arctan", "algebraic", "gaussian")
 """The kernels of `pairwise_sum` that rise from 0 to 1."""
+
+METHODS = ("pairwise", "isotonic")
+"""How `rank` and `sort` are softened."""
 
 # Half of the span of ranks whose middle is taken.
 _NEAR = 1e-6
@@ -60,6 +65,7 @@ def rank(
     axis: int = -1,
     *,
     descending: bool = False,
+    method: str = "pairwise",
     temperature: Any = 0.1,
     kernel: str = "linear",
     forward: str = "soft",
@@ -69,13 +75,22 @@ def rank(
 ) -> Any:
     """The rank of each element along an axis, from 1; equal elements share their mean rank.
 
-    1/2 + sum over j of K((x_i - x_j) / (temperature * scale)), by `pairwise_sum`.
+    | method | ranks |
+    |---|---|
+    | `pairwise` | 1/2 + sum over j of K((x_i - x_j) / (temperature * scale)), by `pairwise_sum` |
+    | `isotonic` | the mixture of all orders of 1 ... n nearest to n x / (temperature * scale) |
+
+    The second is the fast soft rank of Blondel et al., ICML 2020. It is exact, and without a
+    gradient, where elements are temperature * scale / n apart: its temperature tells how dense
+    they may be, not how near, and has to be some ten times as high for a gradient to most.
 
     Args:
         x: Floating-point tensor.
         axis: The axis to rank along.
         descending: Whether the largest element has rank 1, instead of the smallest.
-        temperature: How soft: a number >= 0 or a scalar tensor; 0 is the hard rank.
+        method: `pairwise` or `isotonic`; the latter takes no kernel, mask and tolerance.
+        temperature: How soft: a number >= 0 or a scalar tensor; 0 is the hard rank. `auto` is
+            `auto_temperature` for a mean error of n / 100; `pairwise` only.
         kernel: A kernel of `pairwise_sum` that rises from 0 to 1.
         forward: `soft` returns the surrogate, `hard` the exact rank with the surrogate's gradient.
         scale: The size of a typical difference: a positive number or a scalar tensor.
@@ -99,7 +114,12 @@ def rank(
     """
     choose("kernel", kernel, RISING)
     choose("forward", forward, FORWARDS)
+    if choose("method", method, METHODS) == "isotonic":
+        if kernel != "linear" or mask is not None or tolerance:
+            raise BevelValueError("the method 'isotonic' takes no `kernel`, `mask` or `tolerance`.")
+        return _projected_ranks(x, axis, descending, temperature, forward, scale)
     x = _last(floating("x", x), axis)
+    temperature = _found(x, temperature, kernel, scale)
     mask = None if mask is None else _last(K.convert_to_tensor(mask), axis)
     given = -x if descending else x
     how = {"kernel": kernel, "temperature": temperature, "scale": scale, "tolerance": tolerance}
@@ -116,25 +136,34 @@ def sort(
     axis: int = -1,
     *,
     descending: bool = False,
+    method: str = "pairwise",
     temperature: Any = 0.1,
     forward: str = "soft",
     scale: Any = 1.0,
 ) -> Any:
     """The values at the ranks 1, 2, ..., n along an axis.
 
+    The method `pairwise` inverts the soft ranks of `rank`. `isotonic` is the fast soft sort of
+    Blondel et al., ICML 2020: the mixture of all orders of x that is nearest to
+    (1, ..., n) scale / (n temperature), the sorted values exactly wherever elements are
+    less than scale / (n temperature) apart, and means of sparse neighbours elsewhere.
+
     Args:
         x: Floating-point tensor.
         axis: The axis to sort along.
         descending: Whether the largest comes first.
-        temperature: How soft: a number >= 0 or a scalar tensor; 0 is the hard sort.
+        method: `pairwise` or `isotonic`.
+        temperature: How soft: a number >= 0 or a scalar tensor; 0 is the hard sort. `auto` is that
+            of `rank`; `pairwise` only.
         forward: `soft` returns the surrogate, `hard` the sorted elements with its gradient.
         scale: The size of a typical difference: a positive number or a scalar tensor.
 
     Returns:
-        A tensor of the shape and dtype of x. NaN for a row that holds NaN.
+        A tensor of the shape and dtype of x. NaN for a row that holds NaN, and by `isotonic` for
+        one that holds infinity.
 
     Raises:
-        BevelValueError: temperature, scale or forward cannot be used.
+        BevelValueError: method, temperature, scale or forward cannot be used.
         BevelTypeError: x is not floating-point.
 
     Example:
@@ -144,13 +173,20 @@ def sort(
         [-1.327, 1.427]
     """
     choose("forward", forward, FORWARDS)
+    choose("method", method, METHODS)
     x = _last(floating("x", x), axis)
+    if method == "pairwise":
+        temperature = _found(x, temperature, "linear", scale)
     n = K.shape(x)[-1]
     ranks = K.cast(K.arange(n), compute_dtype(dtype_of(x)))
     exact = K.sort(x, axis=-1)
     if descending:
         ranks, exact = K.flip(ranks), K.flip(exact, axis=-1)
-    return K.moveaxis(_values(x, ranks, exact, temperature, scale, forward), -1, axis)
+    if method == "isotonic":
+        found = _projected_values(x, exact, descending, temperature, scale, forward)
+    else:
+        found = _values(x, ranks, exact, temperature, scale, forward)
+    return K.moveaxis(found, -1, axis)
 
 
 def quantile(
@@ -291,6 +327,51 @@ def top_k_mask(
     if forward == "hard":
         share = straight_through(_largest(K.stop_gradient(wide), k), share)
     return K.cast(share, dtype_of(x))
+
+
+def _projected_ranks(
+    x: Any, axis: int, descending: bool, temperature: Any, forward: str, scale: Any
+) -> Any:
+    """`rank` by isotonic regression."""
+    x = floating("x", x)
+    dtype = compute_dtype(dtype_of(x))
+    spread = width(temperature, scale, dtype)
+    if spread.hard or forward == "hard":
+        how = {"descending": descending, "temperature": 0}
+        exact = rank(K.stop_gradient(x), axis, **how)
+    if spread.hard or x.shape[axis] == 0:
+        return exact if spread.hard else K.cast(x, dtype)
+    given = _last(K.cast(-x if descending else x, dtype), axis)
+    rows = K.reshape(_relative(given, spread), (-1, K.shape(given)[-1]))
+    soft = K.reshape(projected_ranks(rows, _number_of(spread, dtype)), K.shape(given))
+    soft = K.moveaxis(soft, -1, axis)
+    return straight_through(exact, soft) if forward == "hard" else soft
+
+
+def _projected_values(
+    x: Any, exact: Any, descending: bool, temperature: Any, scale: Any, forward: str
+) -> Any:
+    """The values at all ranks along the last axis by isotonic regression, in the dtype of x."""
+    dtype = compute_dtype(dtype_of(x))
+    spread = width(temperature, scale, dtype)
+    if x.shape[-1] == 0:
+        return exact
+    if spread.hard:
+        lost = K.any(K.isnan(x), axis=-1, keepdims=True)
+        return K.where(lost, exact + float("nan"), exact)
+    scale = constant(scale, dtype) if is_scalar(scale) else K.stop_gradient(K.cast(scale, dtype))
+    given = K.cast(x, dtype) / scale
+    unit = _number_of(spread, dtype) / scale
+    if spread.unit is not None:
+        given = given * spread.unit
+    found = projected_values(K.reshape(given, (-1, K.shape(x)[-1])), unit)
+    found = K.reshape(found, K.shape(x)) * scale
+    if spread.unit is not None:
+        found = found / spread.unit
+    found = K.flip(found, axis=-1) if descending else found
+    if forward == "hard":
+        found = straight_through(K.cast(exact, dtype), found)
+    return K.cast(found, dtype_of(x))
 
 
 def _values(x: Any, ranks: Any, exact: Any, temperature: Any, scale: Any, forward: str) -> Any:
@@ -448,8 +529,12 @@ def _relative(x: Any, spread: Width) -> Any:
 
 def _unit(spread: Width, dtype: str) -> Any:
     """The width of the kernel in x."""
-    value = constant(spread.value, dtype) if is_scalar(spread.value) else spread.value
-    return value * _STEP.width
+    return _number_of(spread, dtype) * _STEP.width
+
+
+def _number_of(spread: Width, dtype: str) -> Any:
+    """Temperature times scale as a tensor."""
+    return constant(spread.value, dtype) if is_scalar(spread.value) else spread.value
 
 
 def _between(ordered: Any, ranks: Any) -> Any:
@@ -460,6 +545,13 @@ def _between(ordered: Any, ranks: Any) -> Any:
     low, high = (K.take(ordered, i, axis=-1) for i in (low, high))
     between = (1 - share) * low + share * high
     return K.where(share > 0, between, low)  # 0 of an infinite neighbour is none
+
+
+def _found(x: Any, temperature: Any, kernel: str, scale: Any) -> Any:
+    """The temperature that `auto` stands for, and any other as it is."""
+    if isinstance(temperature, str) and temperature == "auto":
+        return auto_temperature(x, kernel=kernel, scale=scale)
+    return temperature
 
 
 def _last(x: Any, axis: int) -> Any:

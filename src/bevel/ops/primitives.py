@@ -64,6 +64,26 @@ def counted(places: Any) -> Any:
     return K.segment_sum(K.ones_like(places), places, num_segments=length_of(places))
 
 
+def sum_of_each(values: Any, ids: Any) -> Any:
+    """The sum of each block, by rising numbers of blocks; as many as values, the rest is 0."""
+    if backend() == "torch":
+        import torch
+
+        return torch.zeros_like(values).scatter_add(0, ids.long(), values)
+    return K.segment_sum(values, ids, num_segments=length_of(ids), sorted=backend() == "jax")
+
+
+def least_of_each(values: Any, ids: Any) -> Any:
+    """The least value of each block, by rising numbers of blocks; as many as values."""
+    if backend() == "torch":
+        import torch
+
+        return torch.zeros_like(values).scatter_reduce(
+            0, ids.long(), values, "amin", include_self=False
+        )
+    return -K.segment_max(-values, ids, num_segments=length_of(ids), sorted=backend() == "jax")
+
+
 def cumulated(values: Any, axis: int = 0) -> Any:
     """Running sums along an axis, in the dtype of the values."""
     if backend() == "torch":
