@@ -4,9 +4,12 @@
 with chances in place of truths, all rows are carried along and
 
     sum  = sum of p x,    mean = sum of p x / sum of p,    how many = sum of p,
-    any  = 1 - product of (1 - p x),    all = product of (1 - p (1 - x)).
+    any  = 1 - product of (1 - p x),    all = product of (1 - p (1 - x)),
+    the i-th of them = the one that has i picked before it, sum of p.
 
-What acts on each row by itself acts on all of them; rows picked by different masks do not meet.
+The largest is looked for among all rows, each lowered by the range of values as far as it is not
+picked. What acts on each row by itself acts on all of them; rows picked by different masks do not
+meet.
 """
 
 from __future__ import annotations
@@ -18,8 +21,10 @@ from keras import ops as K
 
 from bevel import ops
 from bevel.rules.context import Call, Context
+from bevel.rules.index import chances, places, positions
 from bevel.rules.lifting import is_elementwise
 from bevel.rules.logic import as_prob, blend
+from bevel.rules.scatter import binned
 from bevel.soft import Index, Prob, Real, Selected, Soft, as_float, value_of
 
 
@@ -61,15 +66,26 @@ def on_rows(ctx: Context, call: Call) -> Any:
     p = picked[0].p
     if any(s.p is not p for s in picked):
         return NotImplemented
+    if node.op in _SEARCHES:
+        return _extreme(ctx, call, p)
     if node.op in _REDUCED:
         return _reduction(ctx, call, p)
     if node.param("counts"):
         return [_COUNTED[node.param("counts")](picked[0], call.dtype)]
+    if node.op == "bincount":
+        return _bincount(ctx, call, p)
     if node.op == "scatter_update":
         return _put_back(call, p)
     if node.op in ("take", "gather_nd"):
+        table, place = call.args
+        if isinstance(place, Index) and place.among is p:
+            rows = [a.rows if a is table else a for a in call.inputs]
+            return ctx.apply(node, rows) if call.param("axis") == 0 else NotImplemented
         if not isinstance(call.args[1], Selected) or call.param("axis") not in (0, None):
             return NotImplemented
+    elif node.nature == "structural" and tuple(p.shape) == (1,):
+        # of one row, whatever goes on with it as a number goes on with that row
+        return ctx.apply(node, [a.rows if isinstance(a, Selected) else a for a in call.inputs])
     elif not (is_elementwise(node) and _fit(call.inputs)) and not _keeps_rows(call):
         return NotImplemented
     rows = [a.rows if isinstance(a, Selected) else a for a in call.inputs]
@@ -152,6 +168,37 @@ _REDUCED: dict[str, Callable[[Any, Any, tuple[int, ...]], Any]] = {
 }
 
 
+def _bincount(ctx: Context, call: Call, p: Any) -> Any:
+    """Each row counts in its bin as far as it is picked."""
+    index, counted, _ = call.args
+    if not isinstance(index, Selected) or isinstance(counted, Soft) or counted.shape[0]:
+        return NotImplemented
+    if isinstance(index.rows, Soft):
+        shares, support = positions(ctx, index.rows)
+        shares = shares * K.expand_dims(p, -1)
+    else:
+        shares, support = p, index.rows
+    return [Real(binned(shares, support, call.hard(2)), call.dtype)]
+
+
+def _extreme(ctx: Context, call: Call, p: Any) -> Any:
+    """The largest or smallest of the rows that are picked, or its position among them."""
+    rows, axis = call.args[0].rows, call.param("axis")
+    x = as_float(value_of(rows), p)
+    if len(x.shape) != 1 or call.param("keepdims") or axis not in (0, (0,), None):
+        return NotImplemented
+    largest = call.op in ("max", "argmax")
+    reach = K.stop_gradient(K.max(x) - K.min(x))
+    x = x - (1 - p) * reach if largest else x + (1 - p) * reach
+    weights = chances(ctx, x, 0, ops.argmax if largest else ops.argmin)
+    if call.op in ("argmax", "argmin"):
+        return [Index(weights, places(weights, call.dtype), call.dtype, True, among=p)]
+    return [Real(K.sum(K.stop_gradient(weights) * x), call.dtype)]
+
+
+_SEARCHES = frozenset({"max", "min", "argmax", "argmin"})
+
+
 def _size(picked: Selected, dtype: str) -> Real:
     each = 1
     for length in value_of(picked.rows).shape[1:]:
@@ -169,9 +216,16 @@ def _rows(picked: Selected, dtype: str) -> Real:
     return Real(K.sum(picked.p), dtype)
 
 
-# What may be asked of how many rows there are: all elements, the rows, or the whole shape.
+def _places_among(picked: Selected, dtype: str) -> Selected:
+    """0, 1, 2 ... of the rows: how many are picked before each."""
+    return Selected(Real(K.cumsum(picked.p) - picked.p, dtype), picked.p, dtype)
+
+
+# What may be asked of how many rows there are: all elements, the rows, the whole shape, or a number
+# for each.
 _COUNTED: dict[str, Callable[[Selected, str], Soft]] = {
     "all": _size,
     "rows": _rows,
     "shape": _shape,
+    "each": _places_among,
 }
