@@ -190,7 +190,9 @@ def _extreme(ctx: Context, call: Call, p: Any) -> Any:
     largest = call.op in ("max", "argmax")
     reach = K.stop_gradient(K.max(x) - K.min(x))
     x = x - (1 - p) * reach if largest else x + (1 - p) * reach
-    weights = chances(ctx, x, 0, ops.argmax if largest else ops.argmin)
+    weights = p * chances(ctx, x, 0, ops.argmax if largest else ops.argmin)
+    total = K.sum(weights)
+    weights = weights / K.where(total > 0, total, 1.0)
     if call.op in ("argmax", "argmin"):
         return [Index(weights, places(weights, call.dtype), call.dtype, True, among=p)]
     return [Real(K.sum(K.stop_gradient(weights) * x), call.dtype)]
