@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from keras import ops as K
 
 from bevel import rules
@@ -175,7 +176,7 @@ class Interpreter:
                 return moved
         if node.nature == "position" and _enters(call):
             return self._on_expectations(node, args)
-        if node.param("shape_only"):
+        if node.param("shape_only") or node.param("counts"):
             return self.executor.run_node(node, [value_of(a) for a in args])
         if _stores_integers(node, args):
             return self._unknown(node, exact)
@@ -259,11 +260,18 @@ class Interpreter:
         predicate = as_prob(predicate)
         inner: Hard = lambda i: exact(node.inputs[i + 1])  # noqa: E731
         if isinstance(predicate, Prob) and predicate.exact is None:
+            p = predicate.p
+            if predicate.passes is not None:
+                # a check of a batch, `if all(x >= 0)`: the product of many chances is near 0 even
+                # where each is likely, and would give the value of a side that is never taken
+                passes, truth = predicate.passes(), exact(node.inputs[0])
+                if np.all(self.executor.static_value(passes) or False):
+                    return self._taken(node, truth, rest, inner)
+                p = K.where(passes, K.cast(truth, p.dtype), p)
             self._note(node, "p then + (1 - p) else")
             then, other = (self.run(p, rest, inner, effects=False) for p in node.programs)
             return [
-                blend(predicate.p, a, b, v.dtype)
-                for a, b, v in zip(then, other, node.outputs, strict=True)
+                blend(p, a, b, v.dtype) for a, b, v in zip(then, other, node.outputs, strict=True)
             ]
         if isinstance(predicate, Prob):
             predicate = predicate.hard()

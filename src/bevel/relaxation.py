@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import keras
 
 from bevel import frontends
+from bevel.accumulating import is_accumulating
 from bevel.backend import dtype_name, is_concrete, is_float, to_numpy
 from bevel.broadcasting import check_broadcasts
 from bevel.errors import (
@@ -49,8 +50,9 @@ def relax(
     """Makes a function trainable without touching its code.
 
     Args:
-        fn: A function of tensors, such as a metric `(y_true, y_pred)`; a metric object of Keras; or
-            a Keras layer, which becomes a layer that is relaxed in training and hard in inference
+        fn: A function of tensors, such as a metric `(y_true, y_pred)`; a metric object of Keras
+            or torchmetrics, which is taken as its value of one batch and not changed; or a Keras
+            layer, which becomes a layer that is relaxed in training and hard in inference
             (`bevel.relaxed_layer.RelaxedLayer`).
         temperature: How soft: a number >= 0, or a scalar tensor or variable that may change without
             a new trace. It has no unit: each comparison is measured against the spread of what it
@@ -90,7 +92,7 @@ def relax(
         if wrt is not None:
             raise BevelValueError("`wrt` is not for layers: their inputs and weights are trained.")
         return RelaxedLayer(fn, temperature, kernel, forward, on_unknown)
-    if not callable(fn):
+    if not callable(fn) and not is_accumulating(fn):
         raise BevelTypeError(f"`fn` must be a function; got {type(fn).__name__}.")
     if inspect.isclass(fn):
         raise BevelTypeError(

@@ -115,12 +115,21 @@ class Prob(Soft):
         exact: Gives the hard truth, for an event that almost never happens (two floats being
         equal):
             whoever branches on it takes the hard truth.
+        passes: Of an `all` or `any` of many elements, gives whether they agree: as a check that
+            every element passes.
     """
 
-    def __init__(self, p: Any, dtype: str = "bool", exact: Callable[[], Any] | None = None) -> None:
+    def __init__(
+        self,
+        p: Any,
+        dtype: str = "bool",
+        exact: Callable[[], Any] | None = None,
+        passes: Callable[[], Any] | None = None,
+    ) -> None:
         self.p = p
         self.dtype = dtype
         self.exact = exact
+        self.passes = passes
 
     @property
     def mean(self) -> Any:
@@ -169,6 +178,7 @@ class Index(Soft):
         is_position: Whether the support is 0 ... n-1 itself.
         order: Of the positions of a sort, or what was computed from them, that sort.
         source: What two values that move together have in common.
+        among: Of a position among the rows that a mask picks, the chances of the mask.
     """
 
     def __init__(
@@ -178,7 +188,9 @@ class Index(Soft):
         dtype: str,
         is_position: bool = False,
         mean: Callable[[], Any] | None = None,
+        among: Any = None,
     ) -> None:
+        self.among = among
         self.source = weights
         self.order = weights if isinstance(weights, Order) else None
         self.support = support

@@ -15,6 +15,7 @@ import numpy as np
 from keras import ops as K
 
 from bevel import frontends
+from bevel.accumulating import is_accumulating, of_one_batch
 from bevel.backend import to_numpy
 from bevel.errors import BevelTypeError
 
@@ -23,11 +24,14 @@ def pure(fn: Any) -> Any:
     """A function of its arguments alone: a metric object becomes one, without touching it.
 
     Args:
-        fn: Any callable; only a `keras.metrics.Metric` is changed.
+        fn: Any callable; only a `keras.metrics.Metric`, or another object that adds up batches
+            (`bevel.accumulating`), is changed.
 
     Returns:
-        `fn`, or a function (y_true, y_pred, sample_weight=None) of one batch.
+        `fn`, or a function of one batch: (y_true, y_pred, sample_weight=None) of a metric of Keras.
     """
+    if is_accumulating(fn):
+        return of_one_batch(fn)
     if not isinstance(fn, keras.metrics.Metric):
         return fn
     stateless = Stateless(fn)

@@ -74,6 +74,7 @@ VOCABULARY: dict[str, str] = {
     # sums that hold for soft values of every kind
     "sum": "smooth",
     "mean": "smooth",
+    "cumulative_sum": "smooth",
     "count_nonzero": "step",
     # singular points
     "sqrt": "singular",

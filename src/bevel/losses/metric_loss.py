@@ -22,6 +22,7 @@ import keras
 from keras import ops as K
 
 from bevel import frontends
+from bevel.accumulating import in_keras_order, is_accumulating
 from bevel.errors import BevelTypeError, BevelValueError
 from bevel.frontends.running import along, as_one_replica
 from bevel.losses.checks import (
@@ -46,9 +47,12 @@ class MetricLoss(keras.losses.Loss):
     """A loss that is a metric, relaxed.
 
     Args:
-        metric: A `keras.metrics.Metric`, a registered name such as `"AUC"`, or a function
-            `(y_true, y_pred)` that may also take `sample_weight`. The object is not changed.
-        maximize: Whether higher is better. Known for Keras's own metrics, needed for all others.
+        metric: A `keras.metrics.Metric`, a registered name such as `"AUC"`, a function
+            `(y_true, y_pred)` that may also take `sample_weight`, or a metric object of
+            torchmetrics, whose `update` has parameters that are named like labels and predictions.
+            The object is not changed.
+        maximize: Whether higher is better. Known for Keras's own metrics and where the object says
+            `higher_is_better`, needed for all others.
         temperature: How soft, see `bevel.relax`; kept in a variable, so that a callback may change
             it without a new trace. 0 is the hard metric, which has no gradient.
         kernel: See `bevel.relax`.
@@ -107,12 +111,16 @@ class MetricLoss(keras.losses.Loss):
         super().__init__(name or _name_of(self.metric), reduction, dtype)
         self.convention = convention_of(self.metric)
         if maximize is None:
-            if self.convention is None:
-                raise BevelValueError(
-                    f"is higher or lower better for `{self.name}`? It is not one of Keras's own "
-                    "metrics; pass maximize=True or maximize=False."
-                )
-            maximize = self.convention.maximize
+            maximize = (
+                self.convention.maximize
+                if self.convention
+                else getattr(self.metric, "higher_is_better", None)  # torchmetrics has it
+            )
+        if maximize is None:
+            raise BevelValueError(
+                f"is higher or lower better for `{self.name}`? It is not one of Keras's own "
+                "metrics; pass maximize=True or maximize=False."
+            )
         if not 0 <= memory < 1:
             raise BevelValueError(f"`memory` must be at least 0 and below 1; got {memory}.")
         if from_logits not in (True, False, *LINKS):
@@ -137,7 +145,8 @@ class MetricLoss(keras.losses.Loss):
                     "`memory` needs a metric with a state that adds up over batches, a "
                     "keras.metrics.Metric; a function has none."
                 )
-            self._relaxed = relax(self.metric, wrt=1, **settings)
+            function = in_keras_order(metric) if is_accumulating(metric) else self.metric
+            self._relaxed = relax(function, wrt=1, **settings)
 
     def _softness(self) -> Any:
         """What the relaxation takes as its temperature: a variable, or 0 for the hard metric."""
@@ -351,7 +360,7 @@ def _found(metric: Any) -> Any:
             ) from None
     if inspect.isclass(metric) and issubclass(metric, keras.metrics.Metric):
         return metric()
-    if not callable(metric):
+    if not callable(metric) and not is_accumulating(metric):
         raise BevelTypeError(
             "`metric` must be a keras.metrics.Metric, the name of one, or a function "
             f"(y_true, y_pred); got {type(metric).__name__}."

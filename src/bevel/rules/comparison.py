@@ -2,9 +2,10 @@
 
     x > y   ->  K((x - y) / (temperature * spread of x - y))
 
-Integers are compared half-way between them; a rounded number is compared on the scale of what was
-rounded; floats that are asked to be equal get a bump around 0, which has a hard truth for whoever
-branches on it.
+Integers are compared half-way between them, and nearer than 1 they are not: else the last of them
+that differ would be forgotten once all others are equal. A rounded number is compared on the scale
+of what was rounded; floats that are asked to be equal get a bump around 0, which has a hard truth
+for whoever branches on it.
 """
 
 from __future__ import annotations
@@ -42,9 +43,10 @@ def inequality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
     if op in _SWAPPED:
         x, y, op = y, x, _SWAPPED[op]
     d = _difference(x, y)
-    if _are_integers(x, y):
-        d = d - 0.5 if op == "greater" else d + 0.5
-    return Prob(ctx.step(d, ctx.spread(d, x, y)))
+    if not _are_integers(x, y):
+        return Prob(ctx.step(d, ctx.spread(d, x, y)))
+    d = d - 0.5 if op == "greater" else d + 0.5
+    return Prob(ctx.step(d, K.maximum(ctx.spread(d, x, y), 1.0)))
 
 
 def equality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
@@ -66,6 +68,7 @@ def equality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
     d = _difference(x, y)
     size = ctx.spread(d, x, y)
     if _are_integers(x, y):
+        size = K.maximum(size, 1.0)
         p = ctx.step(d + 0.5, size) - ctx.step(d - 0.5, size)
         return Prob(p if call.op == "equal" else 1 - p)
     p = ctx.bump(d, size)

@@ -127,7 +127,10 @@ def one_hot(ctx: Context, call: Call, index: Any, on: Any, off: Any) -> Any:
         summed = -2 if axis == -1 else -1
         p = K.sum(K.expand_dims(weights, axis) * codes, axis=summed)
     low, high = as_float(off, p), as_float(on, p)
-    return Mixture(lambda: [(1 - p, low), (p, high)], 2, call.dtype, lambda: low + p * (high - low))
+    codes = [K.cast(v, call.dtype) for v in (off, on)]
+    return Mixture(
+        lambda: [(1 - p, codes[0]), (p, codes[1])], 2, call.dtype, lambda: low + p * (high - low)
+    )
 
 
 def take(ctx: Context, call: Call, table: Any, index: Any) -> Any:

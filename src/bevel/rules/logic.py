@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -38,7 +40,10 @@ def binary(ctx: Context, call: Call, x: Any, y: Any) -> Any:
     exact = None
     if any(v.exact for v in soft):
         exact = lambda: call.native(_hard(x), _hard(y))  # noqa: E731
-    return Prob(_BINARY[call.op](p, q), exact=exact)
+    passes = None
+    if all(v.passes for v in soft):
+        passes = lambda: functools.reduce(K.logical_and, [v.passes() for v in soft])  # noqa: E731
+    return Prob(_BINARY[call.op](p, q), exact=exact, passes=passes)
 
 
 def negation(ctx: Context, call: Call, x: Any) -> Any:
@@ -46,7 +51,7 @@ def negation(ctx: Context, call: Call, x: Any) -> Any:
     if not isinstance(x, Prob):
         return NotImplemented
     exact = (lambda: call.native(_hard(x))) if x.exact else None
-    return Prob(1 - x.p, exact=exact)
+    return Prob(1 - x.p, exact=exact, passes=x.passes)
 
 
 def every(ctx: Context, call: Call, x: Any) -> Any:
@@ -136,7 +141,17 @@ def _reduced(reduce: Any, ctx: Context, call: Call, x: Any) -> Any:
         return Real(call.native(x), call.dtype, extreme=(x, axis[0], _EXTREME[call.op]))
     if not isinstance(x, Prob):
         return NotImplemented
-    return Prob(reduce(x.p, axis=axis, keepdims=keepdims), x.dtype)
+    p = reduce(x.p, axis=axis, keepdims=keepdims)
+    return Prob(p, x.dtype, passes=_passes(call, x.p) if not len(p.shape) else None)
+
+
+def _passes(call: Call, p: Any) -> Callable[[], Any] | None:
+    """How it is known whether all elements of a batch agree, as `all` and `any` ask."""
+    exact, result = call.exact, call.node.outputs[0].id
+    if exact is None or tuple(p.shape) in ((), (1,)):
+        return None
+    is_all = call.op in ("all", "min")
+    return lambda: K.cast(exact(result), "bool") == is_all
 
 
 def _extreme(ctx: Context, call: Call, x: Mixture, axis: int, keepdims: bool) -> Real:

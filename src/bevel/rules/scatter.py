@@ -151,10 +151,14 @@ def bincount(ctx: Context, call: Call, index: Any, counted: Any, size: Any) -> A
     weights = value_of(counted)
     if tuple(weights.shape) != (0,):
         shares = shares * as_float(K.expand_dims(weights, -1), shares)
-    bins = K.cast(call.hard(2), "int32")
-    places = K.clip(support, 0, bins - 1)  # a neighbour outside is moved to the nearest bin
-    total = K.segment_sum(K.reshape(shares, (-1,)), K.reshape(places, (-1,)), num_segments=bins)
-    return Real(total, call.dtype)
+    return Real(binned(shares, support, call.hard(2)), call.dtype)
+
+
+def binned(shares: Any, support: Any, size: Any) -> Any:
+    """The sum of the shares in each of some bins; what lies outside is moved to the nearest one."""
+    bins = K.cast(size, "int32")
+    places = K.clip(K.cast(support, "int32"), 0, bins - 1)
+    return K.segment_sum(K.reshape(shares, (-1,)), K.reshape(places, (-1,)), num_segments=bins)
 
 
 def _shared(ctx: Context, call: Call, indices: Any, updates: Any) -> tuple[Any, Any, Any] | None:

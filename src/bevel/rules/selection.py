@@ -4,9 +4,12 @@
 with chances in place of truths, all rows are carried along and
 
     sum  = sum of p x,    mean = sum of p x / sum of p,    how many = sum of p,
-    any  = 1 - product of (1 - p x),    all = product of (1 - p (1 - x)).
+    any  = 1 - product of (1 - p x),    all = product of (1 - p (1 - x)),
+    the i-th of them = the one that has i picked before it, sum of p.
 
-What acts on each row by itself acts on all of them; rows picked by different masks do not meet.
+The largest is looked for among all rows, each lowered by the range of values as far as it is not
+picked. What acts on each row by itself acts on all of them; rows picked by different masks do not
+meet.
 """
 
 from __future__ import annotations
@@ -18,9 +21,10 @@ from keras import ops as K
 
 from bevel import ops
 from bevel.rules.context import Call, Context
-from bevel.rules.index import positions
+from bevel.rules.index import chances, places, positions
 from bevel.rules.lifting import is_elementwise
 from bevel.rules.logic import as_prob, blend
+from bevel.rules.scatter import binned
 from bevel.soft import Index, Prob, Real, Selected, Soft, as_float, value_of
 
 
@@ -60,9 +64,9 @@ def partition(ctx: Context, call: Call, rows: Any, part: Any) -> Any:
     if not isinstance(part, Soft) or len(value_of(part).shape) != 1:
         return NotImplemented
     parts = call.node.outputs
-    weights, places = positions(ctx, part, len(parts))
-    chances = [K.sum(K.where(places == n, weights, 0.0), axis=-1) for n in range(len(parts))]
-    return [Selected(rows, p, v.dtype) for p, v in zip(chances, parts, strict=True)]
+    weights, numbers = positions(ctx, part, len(parts))
+    shares = [K.sum(K.where(numbers == n, weights, 0.0), axis=-1) for n in range(len(parts))]
+    return [Selected(rows, p, v.dtype) for p, v in zip(shares, parts, strict=True)]
 
 
 def on_rows(ctx: Context, call: Call) -> Any:
@@ -72,17 +76,28 @@ def on_rows(ctx: Context, call: Call) -> Any:
     p = picked[0].p
     if any(s.p is not p for s in picked):
         return NotImplemented
+    if node.op in _SEARCHES:
+        return _extreme(ctx, call, p)
     if node.op in _REDUCED:
         return _reduction(ctx, call, p)
     if node.param("counts"):
         return [_COUNTED[node.param("counts")](picked[0], call.dtype)]
+    if node.op == "bincount":
+        return _bincount(ctx, call, p)
     if node.op == "scatter_update":
         return _put_back(call, p)
     if node.op in _UPDATES:
         return _added(ctx, call, p)
     if node.op in ("take", "gather_nd"):
+        table, place = call.args
+        if isinstance(place, Index) and place.among is p:
+            rows = [a.rows if a is table else a for a in call.inputs]
+            return ctx.apply(node, rows) if call.param("axis") == 0 else NotImplemented
         if not isinstance(call.args[1], Selected) or call.param("axis") not in (0, None):
             return NotImplemented
+    elif node.nature == "structural" and tuple(p.shape) == (1,):
+        # of one row, whatever goes on with it as a number goes on with that row
+        return ctx.apply(node, [a.rows if isinstance(a, Selected) else a for a in call.inputs])
     elif not (is_elementwise(node) and _fit(call.inputs)) and not _keeps_rows(call):
         return NotImplemented
     rows = [a.rows if isinstance(a, Selected) else a for a in call.inputs]
@@ -120,14 +135,15 @@ _UPDATES = {"scatter": (1, 0), "scatter_add": (2, 1), "segment_sum": (0, 1)}
 
 def _added(ctx: Context, call: Call, p: Any) -> Any:
     """Rows that are added up somewhere: each as far as it was picked."""
-    places = [call.node.operands[i] for i in _UPDATES[call.op]]
-    rows_meet = all(isinstance(a, Selected) == (n in places) for n, a in enumerate(call.inputs))
+    values, index = (call.node.operands[i] for i in _UPDATES[call.op])
+    picked = {values, index}
+    rows_meet = all(isinstance(a, Selected) == (n in picked) for n, a in enumerate(call.inputs))
     if not rows_meet or call.param("averages"):
         return NotImplemented
     inputs = [a.rows if isinstance(a, Selected) else a for a in call.inputs]
-    added = as_float(value_of(inputs[places[0]]), p)
+    added = as_float(value_of(inputs[values]), p)
     chance = K.reshape(p, (-1,) + (1,) * (len(added.shape) - 1))
-    inputs[places[0]] = Real(chance * added, call.dtype)
+    inputs[values] = Real(chance * added, call.dtype)
     return ctx.apply(call.node, inputs)
 
 
@@ -197,6 +213,39 @@ _REDUCED: dict[str, Callable[[Any, Any, tuple[int, ...]], Any]] = {
 }
 
 
+def _bincount(ctx: Context, call: Call, p: Any) -> Any:
+    """Each row counts in its bin as far as it is picked."""
+    index, counted, _ = call.args
+    if not isinstance(index, Selected) or isinstance(counted, Soft) or counted.shape[0]:
+        return NotImplemented
+    if isinstance(index.rows, Soft):
+        shares, support = positions(ctx, index.rows)
+        shares = shares * K.expand_dims(p, -1)
+    else:
+        shares, support = p, index.rows
+    return [Real(binned(shares, support, call.hard(2)), call.dtype)]
+
+
+def _extreme(ctx: Context, call: Call, p: Any) -> Any:
+    """The largest or smallest of the rows that are picked, or its position among them."""
+    rows, axis = call.args[0].rows, call.param("axis")
+    x = as_float(value_of(rows), p)
+    if len(x.shape) != 1 or call.param("keepdims") or axis not in (0, (0,), None):
+        return NotImplemented
+    largest = call.op in ("max", "argmax")
+    reach = K.stop_gradient(K.max(x) - K.min(x))
+    x = x - (1 - p) * reach if largest else x + (1 - p) * reach
+    weights = p * chances(ctx, x, 0, ops.argmax if largest else ops.argmin)
+    total = K.sum(weights)
+    weights = weights / K.where(total > 0, total, 1.0)
+    if call.op in ("argmax", "argmin"):
+        return [Index(weights, places(weights, call.dtype), call.dtype, True, among=p)]
+    return [Real(K.sum(K.stop_gradient(weights) * x), call.dtype)]
+
+
+_SEARCHES = frozenset({"max", "min", "argmax", "argmin"})
+
+
 def _size(picked: Selected, dtype: str) -> Real:
     each = 1
     for length in value_of(picked.rows).shape[1:]:
@@ -214,9 +263,16 @@ def _rows(picked: Selected, dtype: str) -> Real:
     return Real(K.sum(picked.p), dtype)
 
 
-# What may be asked of how many rows there are: all elements, the rows, or the whole shape.
+def _places_among(picked: Selected, dtype: str) -> Selected:
+    """0, 1, 2 ... of the rows: how many are picked before each."""
+    return Selected(Real(K.cumsum(picked.p) - picked.p, dtype), picked.p, dtype)
+
+
+# What may be asked of how many rows there are: all elements, the rows, the whole shape, or a number
+# for each.
 _COUNTED: dict[str, Callable[[Selected, str], Soft]] = {
     "all": _size,
     "rows": _rows,
     "shape": _shape,
+    "each": _places_among,
 }

@@ -189,4 +189,5 @@ def _moved_index(value: Index, native: Callable[[Any], list[Any]], n: int, dtype
     if len(value_of(support).shape) > 1:
         places = along(K.broadcast_to(value_of(support), K.shape(value.weights)))
         support = Real(places, dtype) if isinstance(support, Soft) else places
-    return Index(along(value.weights), support, dtype, value.is_position)
+    weights = along(value.weights)
+    return Index(weights, support, dtype, value.is_position, among=value.among)

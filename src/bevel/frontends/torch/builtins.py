@@ -2,8 +2,9 @@
 
 They insist on giving plain numbers, or compare one pair after the other; a value that goes through
 them would be lost, or would make a branch of each comparison. While a function is recorded, the
-globals of its module hold stand-ins that give tensors of one number for tensors, and do what they
-always did for everything else, in this thread; other threads notice nothing.
+globals of its module, and of those that it calls into, hold stand-ins that give tensors of one
+number for tensors, and do what they always did for everything else, in this thread; other threads
+notice nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from bevel.frontends.torch.scopes import scopes
 
 # What numpy and `math` do with numbers that are followed; all else is theirs.
 _OF_LISTS = {
@@ -56,39 +59,32 @@ class _Module:
 
 @contextmanager
 def stand_ins(fn: Any, escapes: Any) -> Iterator[None]:
-    """A context in which a function's module sees the stand-ins.
+    """A context in which the modules that a function calls into see the stand-ins.
 
     Args:
         fn: A function, a method, or an object that can be called.
         escapes: Gives the numbers: `number`, `rows` and `is_number`.
     """
-    scope = _globals_of(fn)
     here = _here()
-    names = {n: v for n, v in _made_for(escapes, here).items() if n not in scope}
-    modules = {n: v for n, v in scope.items() if v is np or v is math}
-    scope.update(names, **{n: _Module(m, escapes, here) for n, m in modules.items()})
+    made = _made_for(escapes, here)
+    changed = []
+    for scope in scopes(fn):
+        names = {n: v for n, v in made.items() if n not in scope}
+        modules = {n: v for n, v in scope.items() if v is np or v is math}
+        changed.append((scope, names, modules))
+        scope.update(names, **{n: _Module(m, escapes, here) for n, m in modules.items()})
     try:
         yield
     finally:
-        scope.update(modules)
-        for name in names:
-            scope.pop(name, None)
+        for scope, names, modules in changed:
+            scope.update(modules)
+            for name in names:
+                scope.pop(name, None)
 
 
 def _here() -> Callable[[], bool]:
     owner = threading.get_ident()
     return lambda: threading.get_ident() == owner
-
-
-def _globals_of(fn: Any) -> dict[str, Any]:
-    while isinstance(fn, functools.partial) or hasattr(fn, "__wrapped__"):
-        fn = fn.func if isinstance(fn, functools.partial) else fn.__wrapped__
-    call = type(fn).__dict__.get("__call__")
-    for code in (fn, getattr(fn, "__func__", None), getattr(fn, "forward", None), call):
-        found = getattr(getattr(code, "__func__", code), "__globals__", None)
-        if found is not None and not found.get("__name__", "").startswith(("torch", "keras")):
-            return found
-    return {}
 
 
 def _made_for(escapes: Any, is_here: Callable[[], bool]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class Escapes(TorchFunctionMode):
         self._recorder = recorder
         self._follows = follows
         self._altered = Altering()
+        self._sizes: dict[int, tuple[Number, torch.Tensor]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -46,6 +47,14 @@ class Escapes(TorchFunctionMode):
             number = tensor.as_subclass(Number)
         self._recorder.bind(number, var)
         return number
+
+    def text(self, func: Any, args: Any, kwargs: Any) -> str:
+        """`f"{x}"`, `repr(x)`: nobody goes on computing with what is only shown or names a key."""
+        recorder = self._recorder
+        if recorder.depends_on(recorder.read(args[0])):
+            recorder.fixed = False
+        with recorder.pause():
+            return func(*args, **kwargs)
 
     # Truths.
 
@@ -175,7 +184,29 @@ class Escapes(TorchFunctionMode):
             params={"counts": counts}, loc=recorder.place("native", "size"), results=[found],
         )  # fmt: skip
         recorder.bind(found, var)
-        return self._as_number(found)
+        number = self._as_number(found)
+        if counts == "rows":
+            self._sizes[id(number)] = number, tensor  # kept, so that the id stays its own
+        return number
+
+    def arange(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """`arange(len(x))`: a number for each of as many rows as values say."""
+        recorder = self._recorder
+        counted = self._counted_rows(args[0]) if len(args) == 1 else None
+        if counted is None:
+            return func(*args, **kwargs)
+        with recorder.pause():
+            found = torch.arange(counted.shape[0], device=kwargs.get("device", counted.device))
+        (var,) = recorder.emit(
+            "native", "bevel.each", [recorder.read(counted)], {}, native="aten::arange",
+            params={"counts": "each"}, loc=recorder.place("native", "arange"), results=[found],
+        )  # fmt: skip
+        recorder.bind(found, var)
+        return found.to(kwargs.get("dtype") or found.dtype)
+
+    def _counted_rows(self, size: Any) -> torch.Tensor | None:
+        """The tensor whose rows a number counts, if it is nothing but that."""
+        return self._sizes.get(id(size), (None, None))[1] if isinstance(size, Number) else None
 
     def _handed(self, tensor: torch.Tensor, name: str) -> Any:
         recorder = self._recorder
@@ -362,6 +393,8 @@ _HANDLERS: dict[Any, Callable[..., Any]] = {
     torch.Tensor.__int__: Escapes.plain,
     torch.Tensor.__index__: Escapes.plain,
     torch.Tensor.__complex__: Escapes.plain,
+    torch.Tensor.__format__: Escapes.text,
+    torch.Tensor.__repr__: Escapes.text,
     torch.Tensor.numpy: Escapes.plain,
     torch.Tensor.__array__: Escapes.plain,
     torch.Tensor.__getitem__: Escapes.entry,
@@ -372,6 +405,7 @@ _HANDLERS: dict[Any, Callable[..., Any]] = {
     torch.Tensor.nelement: Escapes.size,
     torch.numel: Escapes.size,
     torch.Tensor.__len__: Escapes.length,
+    torch.arange: Escapes.arange,
     torch.tensor: Escapes.tensor,
     torch.as_tensor: Escapes.tensor,
     torch.asarray: Escapes.tensor,

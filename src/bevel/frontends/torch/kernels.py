@@ -68,6 +68,11 @@ def size(x: Any, counts: str) -> Any:
     return torch.tensor(x.shape[0] if counts == "rows" else x.numel(), device=x.device)
 
 
+def each(x: Any) -> Any:
+    """A number for each row."""
+    return torch.arange(x.shape[0], device=x.device)
+
+
 OWN: dict[str, Callable[..., Any]] = {
     "bevel.take": take,
     "bevel.gather_nd": gather_nd,
@@ -78,6 +83,7 @@ OWN: dict[str, Callable[..., Any]] = {
     "bevel.bincount": bincount,
     "bevel.histogram": histogram,
     "bevel.size": size,
+    "bevel.each": each,
 }
 
 # Targets that want one dtype for all their tensors.

@@ -151,6 +151,14 @@ def reduction(op: str, target: str, of_truths: bool = False) -> Lowering:
     return lower
 
 
+def cumulative_sum(act: Act) -> list[Var]:
+    """`cumsum`: truths are counted, and a dtype that is asked for is a cast before."""
+    x, axis = act.args[0], act.arg(1, "dim", 0)
+    dtype = act.kwargs.get("dtype") or (torch.int64 if x.dtype == torch.bool else x.dtype)
+    x = act.cast(x, dtype)
+    return [act.emit("cumulative_sum", "aten.cumsum.default", x, axis, params={"axis": axis})]
+
+
 def _axes(dims: Any, rank: int) -> list[int]:
     if dims is None or dims == []:
         return list(range(rank))
@@ -189,7 +197,7 @@ def search(op: str) -> Lowering:
         x, dim, keep = act.args[0], act.arg(1, "dim"), bool(act.arg(2, "keepdim", False))
         if dim is not None and x.rank:
             return [_position(act, x, dim % x.rank, keep, op)]
-        found = _position(act, act.view(x, [-1]), 0, False, op)
+        found = _position(act, x if x.rank == 1 else act.view(x, [-1]), 0, False, op)
         return [act.view(found, [1] * x.rank)] if keep and x.rank else [found]
 
     return lower

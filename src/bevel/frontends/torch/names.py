@@ -77,6 +77,7 @@ NAMES: dict[str, Entry] = {
     **_same("amin", "min", to.reduction("min", "aten.amin.default")),
     **_same("sum", "sum", to.reduction("sum", "aten.sum.dim_IntList")),
     **_same("mean", "mean", to.reduction("mean", "aten.mean.dim")),
+    **_same("cumsum", "cumulative_sum", to.cumulative_sum),
     **_same("count_nonzero", "count_nonzero", to.count_nonzero),
     **_unary("sqrt", "sqrt"),
     **_unary("rsqrt", "rsqrt"),
