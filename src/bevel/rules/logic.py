@@ -42,7 +42,7 @@ def binary(ctx: Context, call: Call, x: Any, y: Any) -> Any:
         exact = lambda: call.native(_hard(x), _hard(y))  # noqa: E731
     passes = None
     if all(v.passes for v in soft):
-        passes = lambda: functools.reduce(K.logical_and, [v.passes() for v in soft])  # noqa: E731
+        passes = lambda: functools.reduce(K.logical_and, [v.passes() for v in soft if v.passes])  # noqa: E731
     return Prob(_BINARY[call.op](p, q), exact=exact, passes=passes)
 
 
