@@ -150,7 +150,7 @@ def measure(rounds: int, limit: float, few: bool, budget: float) -> Result:
             "each in a process of its own with one thread on one core. Times are of the processor, "
             "so that other work counts less. JAX is jitted, TensorFlow in a graph, PyTorch eager. "
             "MiB is the peak of resident memory above that before the first call, with what it "
-            "took to compile. Error is the mean distance to the hard ranks over n, or to the sorted "
+            "took to compile. Error is the mean distance to hard ranks over n, or to the sorted "
             "values; live is the share of scores with a gradient. Strength: the libraries' own "
             "default of 0.1; for ranks by isotonic regression 0.1 / n, and 2 for Bevel's in units "
             "of the density. A row with no live scores trains nothing, however fast it is."
