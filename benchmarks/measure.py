@@ -82,7 +82,11 @@ def use_cpu() -> None:
 
 
 def interleave(
-    functions: dict[str, Callable[[], Any]], *, rounds: int, calls: int
+    functions: dict[str, Callable[[], Any]],
+    *,
+    rounds: int,
+    calls: int,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, Spread]:
     """Seconds per call of each function, one after another in every round, in a new order.
 
@@ -95,10 +99,10 @@ def interleave(
     for _ in range(rounds):
         shuffle(order)
         for name in order:
-            start = time.perf_counter()
+            start = clock()
             for _ in range(calls):
                 functions[name]()
-            times[name].append((time.perf_counter() - start) / calls)
+            times[name].append((clock() - start) / calls)
     return {name: spread(times[name]) for name in functions}
 
 

@@ -38,7 +38,8 @@ def test_each_place_is_the_maximum_up_to_there(mode: str, how: dict[str, Any]) -
 def test_the_hard_limit_and_another_axis() -> None:
     x = tensor(X, "float32")
     hard = np.maximum.accumulate(array(x), axis=-1)
-    for how in ({"temperature": 0.0}, {"temperature": 1e-6}, {"forward": "hard"}):
+    ways: list[dict[str, Any]] = [{"temperature": 0.0}, {"temperature": 1e-6}, {"forward": "hard"}]
+    for how in ways:
         np.testing.assert_allclose(array(ops.cumulative_max(x, **how)), hard, rtol=1e-5)
         turned = array(ops.cumulative_max(K.transpose(x), axis=0, **how)).T
         np.testing.assert_allclose(turned, hard, rtol=1e-5)

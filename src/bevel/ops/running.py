@@ -81,7 +81,9 @@ def cumulative_max(
         return K.exp(ratio(distance, spread, dtype))
 
     def joined(first: Any, second: Any) -> Any:
-        top = K.maximum(first[0], second[0])
+        # Keras rounds the maximum to float32 in PyTorch; NaN is the larger one
+        is_first = K.logical_or(first[0] >= second[0], K.isnan(first[0]))
+        top = K.where(is_first, first[0], second[0])
         total, mean = K.zeros_like(top), K.zeros_like(top)
         for m, s, v in (first, second):
             below = K.where(m == top, K.zeros_like(m), m - top)
