@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import numpy as np
 import pytest
 
 if keras.backend.backend() != "torch":
@@ -290,3 +291,18 @@ def test_soft_positions_behind_a_whole_axis_tend_to_the_hard_ones():
 
     cold = bevel.relax(at_the_largest, temperature=1e-4)(BOX)
     torch.testing.assert_close(cold, at_the_largest(BOX), atol=0.02, rtol=0)
+
+
+def test_columns_of_a_table_of_positions_stay_soft_positions():
+    def matrix(y_true, y_pred):
+        chosen = keras.ops.argmax(y_pred, axis=-1)
+        return keras.ops.scatter(
+            keras.ops.stack([y_true, chosen], axis=1), keras.ops.ones(4), (3, 3)
+        )
+
+    labels = keras.ops.convert_to_tensor([0, 2, 1, 2], dtype="int32")
+    shares = keras.ops.softmax(keras.ops.reshape(keras.ops.arange(12.0) % 5, (4, 3)))
+    found = bevel.relax(matrix)(labels, shares)
+    weights = bevel.relax(lambda y, p: keras.ops.one_hot(keras.ops.argmax(p, axis=-1), 3))
+    expected = keras.ops.transpose(keras.ops.one_hot(labels, 3)) @ weights(labels, shares)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)

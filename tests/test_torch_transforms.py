@@ -98,6 +98,7 @@ def test_derivatives_against_differences(kernel):
     "loss", [MetricLoss(keras.metrics.Recall()), AUC(), RELAXED], ids=["metric", "auc", "relaxed"]
 )
 def test_autocast(loss, dtype):
+    torch.manual_seed(0)
     layer = torch.nn.Linear(3, 1)
     x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
     with torch.autocast("cpu", dtype=dtype):

@@ -73,8 +73,10 @@ pytestmark = [
 ]
 
 SLOW_ONES = ("AUC metric", "F1Score")
-NAMES = [pytest.param(n, marks=pytest.mark.slow) if n in SLOW_ONES else n for n in LOSSES]
-HEAVY = [pytest.param("compiled", marks=pytest.mark.slow)]
+MODES = [
+    *(pytest.param(n, "eager", marks=pytest.mark.slow if n in SLOW_ONES else ()) for n in LOSSES),
+    *(pytest.param(n, "compiled", marks=pytest.mark.slow) for n in ("Recall", "AUC")),
+]
 
 
 def batch(name, labels, chances):
@@ -83,8 +85,7 @@ def batch(name, labels, chances):
     return labels, chances
 
 
-@pytest.mark.parametrize("mode", ["eager", *HEAVY])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "mode"), MODES)
 @pytest.mark.parametrize("case", ["empty", "no positives", "only positives"])
 def test_a_batch_without_something_has_a_finite_value_and_gradient(name, case, mode):
     labels = {
@@ -99,8 +100,7 @@ def test_a_batch_without_something_has_a_finite_value_and_gradient(name, case, m
     assert np.isfinite(found).all()
 
 
-@pytest.mark.parametrize("mode", ["eager", *HEAVY])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "mode"), MODES)
 def test_ties_have_a_finite_gradient_and_equal_rows_an_equal_one(name, mode):
     value, found = slope(LOSSES[name], *batch(name, LABELS, np.full(4, 0.5, "float32")), mode)
     found = found.reshape(-1)

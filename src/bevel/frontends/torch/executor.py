@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import torch
 
-from bevel.backend import to_numpy
+from bevel.backend import is_concrete, to_numpy
 from bevel.frontends.from_torch import Trace
 from bevel.frontends.running import run_all
 from bevel.frontends.torch.dispatch import outside
@@ -113,8 +113,8 @@ def in_graph() -> bool:
 
 
 def static_value(tensor: Any) -> Any:
-    """What is known of a tensor: all of it, since nothing is symbolic here."""
-    return to_numpy(tensor) if isinstance(tensor, torch.Tensor) else None
+    """What is known of a tensor: all of it, but for the stand-ins of `torch.func`."""
+    return to_numpy(tensor) if isinstance(tensor, torch.Tensor) and is_concrete(tensor) else None
 
 
 def outside_graphs() -> Any:
