@@ -84,6 +84,8 @@ the multiclass one is called.
 
 """
 
+STOPPED, UNMEASURED = "stopped by the clock", "not measured"
+
 # Why a function is below the bar, by a part of its name.
 REASONS = {
     "calibration": "torchmetrics takes the mean confidence and accuracy of each bin under "
@@ -314,6 +316,8 @@ def page(stored: dict[str, Any]) -> str:
     lines += ["| function | before | relaxed | descent |", "|---|---|---|---:|"]
     for r in rows:
         shown = r["said"] if r["descent"] is None else f"{r['descent']:.3f}"
+        if r["said"] == STOPPED:
+            shown = f"{shown}, {STOPPED}"
         lines.append(f"| {r['name']} | {r['before']} | {r['relaxed']} | {shown} |")
     flows = sum(r["relaxed"] == "flows" for r in rows)
     before = sum(r["before"] == "flows" for r in rows)
@@ -350,6 +354,10 @@ def _reason(r: dict[str, Any]) -> str:
             f"it has a gradient of its own, on which the same descent comes to {r['itself']:.3f}: "
             "what is left is how far the sigmoid or softmax saturates in so many steps"
         )
+    elif r["said"] == STOPPED:
+        why = "its descent was not at its end"
+    elif r["said"] == UNMEASURED:
+        why = "not measured"
     else:
         why = next((why for part, why in REASONS.items() if part in r["name"]), "not known yet")
     return f"- `{r['name']}`: {why}."
