@@ -21,13 +21,13 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
 os.environ["KERAS_BACKEND"] = "torch"
 
 import torch
-import torchmetrics
 import typer
 from measure import machine
 from rich.progress import track
@@ -373,7 +373,7 @@ def main(
     every = list(cases())
     if not docs:
         rows = {r["name"]: r for r in json.loads(STORE.read_text())["rows"]} if only else {}
-        facts = machine() | {"torchmetrics": torchmetrics.__version__}
+        facts = machine() | {"torchmetrics": version("torchmetrics")}
         for case in track([c for c in every if re.search(only, c.name)], "functions"):
             rows[case.name] = asdict(row(case, seeds))
             kept = [rows[c.name] for c in every if c.name in rows]

@@ -12,8 +12,7 @@ TABLES = ("ELEMENTWISE", "STRUCTURAL", "SHAPE", "RANDOM")
 # Words that the front end gives by itself, or that other front ends need.
 UNNAMED = {
     "capture", "constant", "count_nonzero", "cumulative_sum", "custom_gradient", "logical_xor",
-    "sort", "trunc",
-    "wrap_index",
+    "sort", "trunc", "wrap_index",
 }  # fmt: skip
 
 
