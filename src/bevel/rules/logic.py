@@ -41,8 +41,9 @@ def binary(ctx: Context, call: Call, x: Any, y: Any) -> Any:
     if any(v.exact for v in soft):
         exact = lambda: call.native(_hard(x), _hard(y))  # noqa: E731
     passes = None
-    if all(v.passes for v in soft):
-        passes = lambda: functools.reduce(K.logical_and, [v.passes() for v in soft if v.passes])  # noqa: E731
+    checks = [v.passes for v in soft if v.passes is not None]
+    if len(checks) == len(soft):
+        passes = lambda: functools.reduce(K.logical_and, [c() for c in checks])  # noqa: E731
     return Prob(_BINARY[call.op](p, q), exact=exact, passes=passes)
 
 
