@@ -446,6 +446,9 @@ BINS: dict[str, Callable[[Any], Any]] = {
 }
 SELECTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "boolean_mask": lambda a, mask: tf.reduce_sum(tf.boolean_mask(a, mask)),
+    "partition": lambda a, mask: tf.reduce_sum(
+        tf.dynamic_partition(a, tf.cast(mask, "int32"), 2)[1]
+    ),
     "rows_where": lambda a, mask: tf.reduce_sum(tf.gather_nd(a, tf.where(mask))),
 }
 MAPS: dict[str, Callable[[Any, Any], Any]] = {

@@ -38,8 +38,8 @@ def test_plain_functions_are_the_same_on_another_backend(backend: str) -> None:
 IN_JAX = {
     "test_pairwise.py": "linear and (two_batches or same_segment or precision)",
     "test_order.py": "invert",
-    "test_isotonic.py": "differences or limit or unit",
-    "test_running.py": "jit or finite",
+    "test_isotonic.py": "limit or unit",
+    "test_running.py": "finite or large",
     "test_losses.py": "hard_limit_is and (AveragePrecision or Dice or Lovasz)",
 }
 MORE_IN_JAX = {
@@ -63,6 +63,7 @@ ELSEWHERE = (*IN_JAX, "test_binning.py", "test_approximate.py")
 def test_sums_order_and_losses_are_the_same_on_another_backend(backend: str, table: str) -> None:
     chosen = {"jax": IN_JAX.get(table), "jax-more": MORE_IN_JAX.get(table)}.get(backend)
     selected = f"({chosen or 'not descend'}) and not (10000 or million)"
+    # without JAX's float64 a few tests, which need none, run by default
     path, complete = Path(__file__).with_name(table), backend != "jax"
     name = backend.removesuffix("-more")
-    assert passed(path, name, selected=selected, float64=complete) > 2
+    assert passed(path, name, selected=selected, float64=complete) > 1

@@ -25,6 +25,7 @@ from bevel.rules.index import chances, places, positions
 from bevel.rules.lifting import is_elementwise
 from bevel.rules.logic import as_prob, blend
 from bevel.rules.scatter import binned
+from bevel.rules.structural import moved
 from bevel.soft import Index, Prob, Real, Selected, Soft, as_float, value_of
 
 
@@ -61,12 +62,21 @@ def _places(p: Any, size: int, dtype: str) -> Index:
 
 def partition(ctx: Context, call: Call, rows: Any, part: Any) -> Any:
     """Each part as all rows, with the chances that they belong to it."""
-    if not isinstance(part, Soft) or len(value_of(part).shape) != 1:
+    if not isinstance(part, Soft):
         return NotImplemented
-    parts = call.node.outputs
-    weights, numbers = positions(ctx, part, len(parts))
+    parts, rank = call.node.outputs, len(value_of(part).shape)
+    if isinstance(rows, Soft):
+        rows = moved(rows, lambda t: [_flat(t, rank)], [rows.dtype])[0]
+    else:
+        rows = _flat(rows, rank)
+    weights, numbers = (_flat(t, rank) for t in positions(ctx, part, len(parts)))
     shares = [K.sum(K.where(numbers == n, weights, 0.0), axis=-1) for n in range(len(parts))]
     return [Selected(rows, p, v.dtype) for p, v in zip(shares, parts, strict=True)]
+
+
+def _flat(x: Any, rank: int) -> Any:
+    """The first axes as one."""
+    return K.reshape(x, (-1, *K.shape(x)[rank:]))
 
 
 def on_rows(ctx: Context, call: Call) -> Any:
