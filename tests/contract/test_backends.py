@@ -45,8 +45,8 @@ IN_JAX = {
 MORE_IN_JAX = {
     "test_pairwise.py": "test",
     "test_order.py": "test",
-    "test_isotonic.py": "test",
-    "test_running.py": "test",
+    "test_isotonic.py": "differences",
+    "test_running.py": "jit",
     "test_losses.py": "hard_limit",
 }
 ELSEWHERE = (*IN_JAX, "test_binning.py", "test_approximate.py")

@@ -6,6 +6,7 @@ under `shard_map` with the gradient taken inside, by every way of `jax`. Each li
 
 from __future__ import annotations
 
+import functools
 import sys
 
 import jax
@@ -16,7 +17,11 @@ from jax.sharding import PartitionSpec as P
 
 from tests.losses.shards import GATHERED, loss_of, predictions, rows, tell, weights
 
-MESH = jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,))
+
+@functools.cache
+def mesh():
+    """Both devices; not made when this is merely imported, where there may be one."""
+    return jax.make_mesh((2,), ("rows",), axis_types=(AxisType.Auto,))
 
 
 def of_batch(loss):
@@ -27,7 +32,7 @@ def of_batch(loss):
 def mapped(fn, out_specs, check_vma: bool, count: int):
     """A function of shards, over both devices."""
     return jax.shard_map(
-        fn, mesh=MESH, in_specs=(P("rows"),) * count, out_specs=out_specs, check_vma=check_vma
+        fn, mesh=mesh(), in_specs=(P("rows"),) * count, out_specs=out_specs, check_vma=check_vma
     )
 
 
@@ -45,7 +50,7 @@ def together(name: str) -> None:
     y, p = rows(name)[0], predictions(name)
     batch = (p, y) if weights(name) is None else (p, y, weights(name))
     expected, whole = of_batch(loss_of(name))(*batch)
-    here = NamedSharding(MESH, P("rows"))
+    here = NamedSharding(mesh(), P("rows"))
     if name not in GATHERED:
         value, found = of_batch(loss_of(name))(*(jax.device_put(b, here) for b in batch))
         assert found.sharding.spec == P("rows")
