@@ -588,6 +588,23 @@ def test_what_holds_at_every_position_stays_hard():
     assert np.any(gradient)
 
 
+def test_a_value_that_is_not_taken_and_is_nan_takes_no_gradient_away():
+    def share(y, p):
+        spread = tf.reduce_sum((p - tf.reduce_mean(p)) ** 2)
+        known = tf.where(spread > 1e-6, tf.reduce_sum(p * y), float("nan"))
+        return known / spread
+
+    def unguarded(y, p):
+        return tf.reduce_sum(p * y) / tf.reduce_sum((p - tf.reduce_mean(p)) ** 2)
+
+    p = tf.Variable(CHANCES)
+    with tf.GradientTape() as tape:
+        exact = unguarded(LABELS, p)
+    value, gradient = value_and_gradient(share, LABELS, CHANCES)
+    np.testing.assert_allclose(value, exact, rtol=1e-5)
+    np.testing.assert_allclose(gradient, tape.gradient(exact, p), rtol=0.05, atol=0.05)
+
+
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_hard_choice_keeps_a_position(is_first):
     mask = tf.constant([True, False, True, False, True])

@@ -214,8 +214,28 @@ def _per_atom(ctx: Context, call: Call, args: Sequence[Any], which: int) -> Any:
     for weight, value in atoms_of(operand):
         chosen = [value if a is operand else a for a in args]
         share = in_float(weight, call.dtype) if call.op == "astype" else weight
-        results.append((share, ctx.apply(call.node, chosen)[0]))
+        results.append((share, _at_value(ctx, call, chosen, which)))
     return combine(results, call.dtype)
+
+
+def _at_value(ctx: Context, call: Call, args: Sequence[Any], which: int) -> Any:
+    """The result at one possible value of an operand.
+
+    Where that is not finite, the result counts for nothing, but the derivative with respect to the
+    other operands is NaN there, and 0 times NaN would reach them: the result is a constant then.
+    """
+    value = value_of(args[which])
+    if call.node.nature != "singular" or "float" not in K.dtype(value):
+        return ctx.apply(call.node, args)[0]
+    is_finite = K.isfinite(value)
+    safe = K.where(is_finite, value, K.ones_like(value))
+    inside = list(args)
+    inside[which] = Real(safe, call.dtype) if isinstance(args[which], Soft) else safe
+    found = ctx.apply(call.node, inside)[0]
+    if isinstance(found, Soft) and not isinstance(found, Real):
+        return ctx.apply(call.node, args)[0]
+    true = K.stop_gradient(call.run(call.node, [value_of(a) for a in args])[0])
+    return Real(K.where(is_finite, value_of(found), true), call.dtype)
 
 
 def _per_position(ctx: Context, call: Call, args: Sequence[Any]) -> Any:
