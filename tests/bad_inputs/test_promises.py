@@ -70,6 +70,8 @@ def slope(fn, y, p, mode="eager"):
 pytestmark = [
     # what PyTorch's compiler says of its own look at a gradient
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
+    # what it does itself with functions that declare a gradient
+    pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning"),
 ]
 
 SLOW_ONES = ("AUC metric", "F1Score")
