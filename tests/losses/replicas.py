@@ -62,7 +62,8 @@ def together(strategy: tf.distribute.Strategy, name: str) -> None:
     first = worker * cut
     local = whole[first : first + sum(map(len, found))] if found else whole
     values = [float(v) for v in strategy.experimental_local_results(value)]
-    tell(name, values, expected / strategy.num_replicas_in_sync, np.concatenate(found), local)
+    share = expected / strategy.num_replicas_in_sync
+    tell(name, values, share, np.concatenate(found), local, whole)
 
 
 def fitted(scope: contextlib.AbstractContextManager) -> list[np.ndarray]:
@@ -98,5 +99,6 @@ if __name__ == "__main__":
     else:
         chosen = tf.distribute.MultiWorkerMirroredStrategy()
         worker = chosen.cluster_resolver.task_id
-    for case in CASES | GATHERED:
+    of_one_process = GATHERED if sys.argv[1] == "mirrored" else {}
+    for case in CASES | of_one_process:
         together(chosen, case)

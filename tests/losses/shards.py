@@ -69,9 +69,12 @@ def loss_of(name: str, **options) -> MetricLoss:
     return MetricLoss(metric, gather=gather, **known, **options)
 
 
-def tell(name: str, value: list[float], expected: float, found, whole) -> None:
-    """Prints how far values and gradients are from those of the whole batch, as JSON."""
-    size = np.abs(whole).max()
-    gap = float(np.abs(np.asarray(found) - whole).max(initial=0.0) / size)
+def tell(name: str, value: list[float], expected: float, found, here, whole=None) -> None:
+    """Prints how far values and gradients are from those of the whole batch, as JSON.
+
+    Here may be some rows of the whole batch only, or none.
+    """
+    size = np.abs(here if whole is None else whole).max()
+    gap = float(np.abs(np.asarray(found) - here).max(initial=0.0) / size)
     line = {"name": name, "value": value, "expected": expected, "gap": gap, "size": float(size)}
     print(json.dumps(line), flush=True)

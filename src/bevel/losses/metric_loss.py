@@ -66,7 +66,7 @@ class MetricLoss(keras.losses.Loss):
             `sum_over_batch_size` (their mean), `sum`, or None for one loss each.
         gather: Over replicas, whether each computes the loss of all their rows. Needed where there
             is no state to add up: for a function, whose value would be that of a replica's own
-            rows, and for a metric that says so.
+            rows, and for a metric that says so. In TensorFlow for the replicas of one process.
         axis_name: In JAX, the axis of `shard_map` or `pmap` that a batch is spread along. Sharded
             arrays under `jit` need none, nor do TensorFlow and PyTorch.
         name: Name of the loss.

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tensorflow.python.framework import op_def_registry
 from tensorflow.python.ops import control_flow_util
 
-from bevel.errors import UnknownOperationError, render
+from bevel.errors import BevelTypeError, UnknownOperationError, render
 from bevel.frontends.from_tensorflow import Trace
 from bevel.frontends.running import is_alone, run_all
 from bevel.program import Node, Program
@@ -343,7 +343,13 @@ def all_rows(value: Any) -> Any:
     """The rows of all replicas, in order, with their gradient; must be called by all of them."""
     if replicas() == 1:
         return value
-    return tf.distribute.get_replica_context().all_gather(value, axis=0)
+    context = tf.distribute.get_replica_context()
+    if isinstance(context.strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        raise BevelTypeError(
+            "gather=True takes the replicas of one process together, as MirroredStrategy has them; "
+            "over several workers use a metric whose state adds up."
+        )
+    return context.all_gather(value, axis=0)
 
 
 def assigned_by_gradient(variables: Sequence[Any], values: Sequence[Any]) -> list[Any]:
