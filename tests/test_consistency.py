@@ -106,7 +106,7 @@ def test_a_random_program_is_consistent(recipe, leaves):
 
 @pytest.mark.slow
 @given(soft_recipes(), numbers())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_many_random_programs_are_consistent(recipe, leaves):
     assume(is_moderate(recipe, *leaves))
     assert_consistent(recipe, *leaves)
