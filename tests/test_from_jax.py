@@ -24,6 +24,7 @@ from bevel.frontends import from_jax
 from bevel.frontends.jax import executor as jax_executor
 from bevel.frontends.jax import names as jax_names
 from bevel.vocabulary import VOCABULARY
+from tests.confusion import relaxed_and_by_weights
 from tests.wild import cases_jax, cases_jax_rare, cases_jax_written
 
 CASES = {c.name: c for c in (*cases_jax.CASES, *cases_jax_written.CASES, *cases_jax_rare.CASES)}
@@ -537,15 +538,5 @@ def test_what_stands_at_the_places_of_a_mask_is_expected_by_the_chances():
 
 
 def test_columns_of_a_table_of_positions_stay_soft_positions():
-    def matrix(y_true, y_pred):
-        chosen = keras.ops.argmax(y_pred, axis=-1)
-        return keras.ops.scatter(
-            keras.ops.stack([y_true, chosen], axis=1), keras.ops.ones(4), (3, 3)
-        )
-
-    labels = keras.ops.convert_to_tensor([0, 2, 1, 2], dtype="int32")
-    shares = keras.ops.softmax(keras.ops.reshape(keras.ops.arange(12.0) % 5, (4, 3)))
-    found = bevel.relax(matrix)(labels, shares)
-    weights = bevel.relax(lambda y, p: keras.ops.one_hot(keras.ops.argmax(p, axis=-1), 3))
-    expected = keras.ops.transpose(keras.ops.one_hot(labels, 3)) @ weights(labels, shares)
+    found, expected = relaxed_and_by_weights()
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
