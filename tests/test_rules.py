@@ -174,6 +174,20 @@ HARD_LIMITS = {
     "partition-by-truths": lambda y, p: tf.reduce_mean(
         tf.dynamic_partition(2.0 * y + p, tf.cast(p > 0.5, "int32"), 2)[1]
     ),
+    "intersection": lambda y, p: tf.sets.size(
+        tf.sets.intersection(tf.math.top_k(tf.reshape(p, (2, 3)), 2).indices, [[0, 2], [1, 1]])
+    ),
+    "union": lambda y, p: tf.sets.size(
+        tf.sets.union([[7, 2], [1, 1]], tf.math.top_k(tf.reshape(p, (2, 3)), 2).indices)
+    ),
+    "difference": lambda y, p: tf.sets.size(
+        tf.sets.difference(
+            [[7, 2], [1, 1]], tf.argmax(tf.reshape(p, (2, 3)), 1, output_type="int32")[:, None]
+        )
+    ),
+    "values-of-a-set": lambda y, p: tf.reduce_sum(
+        tf.sets.difference(tf.math.top_k(p[None], 3).indices, [[0, 2]], aminusb=False).values
+    ),
     "searchsorted": lambda y, p: tf.searchsorted([0.15, 0.5, 0.8], p),
     "computed-edges": lambda y, p: tf.searchsorted(tf.sort(p), [0.15, 0.5, 0.8], side="right"),
     "bucketize": lambda y, p: K.digitize(p, [0.15, 0.5, 0.8]) ** 2,

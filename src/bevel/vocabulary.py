@@ -114,6 +114,8 @@ VOCABULARY: dict[str, str] = {
     "dynamic_partition": "position",
     "bincount": "position",
     "histogram": "position",
+    "set_operation": "position",
+    "set_size": "position",
     "identity": "elementwise",
     "wrap_index": "elementwise",
     "stack": "structural",
@@ -170,6 +172,6 @@ NOT_RELAXED: dict[str, str] = {
     "unique_values": "how many values there are depends on the prediction",
     "bitwise_and": "bits of a number that depends smoothly on the prediction",
     "py_call": "`tf.py_function`, `jax.pure_callback`, `.numpy()` run code that Bevel does not see",
-    "sets": "`tf.sets`, `tf.edit_distance`, strings and hashing have no soft counterpart here",
+    "sets": "`tf.edit_distance`, strings and hashing have no soft counterpart here",
     "random": "draws whose probabilities depend on the prediction",
 }

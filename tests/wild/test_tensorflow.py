@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 import bevel
-from bevel.errors import TraceError, UnknownOperationError
+from bevel.errors import TraceError
 from tests.descent import Descender
 from tests.wild import cases_tf
 
@@ -23,7 +23,6 @@ SPECIAL_VERDICTS = {"keras_label_only_loss": "independent"}
 
 # Outside of what relax has rules for: the error, and the operation that it names.
 UNRELAXED = {
-    "tf_recall_at_k_sets": (UnknownOperationError, "DenseToDenseSetOperation"),
     "keras_weighted_f1_sklearn": (TraceError, r"t\.numpy\(\)"),
 }
 RELAXED = [n for n in FAILING if n not in UNRELAXED and n != "keras_label_only_loss"]
@@ -134,6 +133,7 @@ OPTIMA = {
     "tf_pnl_python_if": _best_profit,
     "keras_token_ids_decoder": _best_tokens,
     "tf_two_branch_transfer": _best_transfer,
+    "tf_recall_at_k_sets": lambda *_: 1.0,
 }
 
 

@@ -21,6 +21,7 @@ from bevel.rules import (
     rounding,
     scatter,
     selection,
+    sets,
     singular,
     slices,
 )
@@ -73,6 +74,7 @@ RULES: dict[str, Rule] = {
     "bincount": Rule(scatter.bincount, "each bin gets the weight of its position"),
     "nonzero": Rule(selection.nonzero, "every position, with the chance that it is picked"),
     "dynamic_partition": Rule(selection.partition, "every row in each part, with its chance"),
+    "set_operation": Rule(sets.operation, "every value that may be in it, with its chance"),
     "searchsorted": Rule(bins.searchsorted, "weights over the positions among the edges"),
     "bucketize": Rule(bins.bucketize, "weights over the positions among the boundaries"),
     "histogram": Rule(bins.histogram, "each bin gets the weight of its values"),

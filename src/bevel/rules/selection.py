@@ -20,6 +20,7 @@ from typing import Any
 from keras import ops as K
 
 from bevel import ops
+from bevel.rules import sets
 from bevel.rules.context import Call, Context
 from bevel.rules.index import chances, places, positions
 from bevel.rules.lifting import is_elementwise
@@ -96,6 +97,8 @@ def on_rows(ctx: Context, call: Call) -> Any:
         return _bincount(ctx, call, p)
     if node.op == "scatter_update":
         return _put_back(call, p)
+    if node.op == "set_size":
+        return sets.size(call, p)
     if node.op in _UPDATES:
         return _added(ctx, call, p)
     if node.op in ("take", "gather_nd"):

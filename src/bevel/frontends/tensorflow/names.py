@@ -82,6 +82,10 @@ def _pack(op: tf.Operation) -> dict[str, Any]:
     return {"axis": op.get_attr("axis")}
 
 
+def _set_operation(op: tf.Operation) -> dict[str, Any]:
+    return {"kind": op.get_attr("set_operation").decode()}
+
+
 def _select(op: tf.Operation) -> dict[str, Any]:
     """The old `Select` takes a vector that picks whole rows; `SelectV2` broadcasts."""
     ranks = [t.shape.rank for t in op.inputs[:2]]
@@ -172,6 +176,8 @@ NAMES: dict[str, Entry] = {
     **_same("SegmentSum UnsortedSegmentSum", "segment_sum", (0, 1)),
     **_same("SegmentMean", "segment_sum", (0, 1), _average),
     **_same("DynamicPartition", "dynamic_partition", (0, 1)),
+    **_same("DenseToDenseSetOperation", "set_operation", (0, 1), _set_operation),
+    **_same("SetSize", "set_size", (0, 1, 2)),
     **_same("Bincount DenseBincount", "bincount", (0, 2, 1)),
     **_same("Identity Snapshot CheckNumerics EnsureShape", "identity", (0,)),
     **_same("Pack", "stack", slice(None), _pack),
