@@ -26,19 +26,18 @@ Members = tuple[Any, Any]
 
 def operation(ctx: Context, call: Call, a: Any, b: Any) -> Any:
     """Positions, values and shape of what two sets give, as a sparse tensor holds them."""
-    found = [_members(s) for s in (a, b)]
-    if None in found:
+    ours, theirs = _members(a), _members(b)
+    if ours is None or theirs is None:
         return NotImplemented
-    # the values of a hard set are few; those of a soft one are its whole support
-    ours, theirs = found if isinstance(b, Soft) else found[::-1]
     kind = call.param("kind")
-    if kind == "intersection":
-        values, chances = _common(ours, theirs)
-    elif kind == "union":
+    if kind == "union":
         rest = _without(theirs, ours)
         values, chances = (K.concatenate(pair, axis=-1) for pair in zip(ours, rest, strict=True))
+    elif kind == "intersection":
+        # the values of a hard set are few; those of a soft one are its whole support
+        values, chances = _common(theirs, ours) if isinstance(b, Soft) else _common(ours, theirs)
     else:
-        values, chances = _without(*(found if kind == "a-b" else found[::-1]))
+        values, chances = _without(ours, theirs) if kind == "a-b" else _without(theirs, ours)
     lengths = K.shape(chances)
     axes = [K.arange(n, dtype=call.dtype) for n in lengths]
     places = K.stack(K.meshgrid(*axes, indexing="ij"), axis=-1)
