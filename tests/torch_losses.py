@@ -574,3 +574,9 @@ def spearman_of_mean_ranks(y, p):
     rank, target = (sums / counts)[inverse], y.argsort().argsort().float()
     rank, target = rank - rank.mean(), target - target.mean()
     return (rank * target).sum() / (rank.norm() * target.norm())
+
+
+@loss(classes, "aten::argmax", line="scores.argmax(-1)", maximize=True, best=1.0)
+def share_of_allowed_classes(y, scores):
+    allowed = torch.tensor([0, 2])
+    return torch.isin(scores.argmax(-1), allowed).float().mean()

@@ -151,6 +151,19 @@ def reduction(op: str, target: str, of_truths: bool = False) -> Lowering:
     return lower
 
 
+def is_in(act: Act) -> list[Var]:
+    """`isin`: whether an element is equal to any of those that are looked for."""
+    x, wanted = act.args
+    x, wanted = act.var(x, wanted), act.var(wanted, x)
+    same = act.emit("equal", "aten.eq.Tensor", act.view(x, [*x.shape, 1]), act.view(wanted, [-1]))
+    axis = x.rank
+    params = {"axis": (axis,), "keepdims": False}
+    found = act.emit("any", "aten.any.dims", same, [axis], False, params=params)
+    if act.kwargs.get("invert"):
+        found = act.emit("logical_not", "aten.logical_not.default", found)
+    return [found]
+
+
 def cumulative_sum(act: Act) -> list[Var]:
     """`cumsum`: truths are counted, and a dtype that is asked for is a cast before."""
     x, axis = act.args[0], act.arg(1, "dim", 0)

@@ -62,6 +62,7 @@ NAMES: dict[str, Entry] = {
     **_same("logical_not bitwise_not", "logical_not", to.negation),
     **_same("all", "all", to.reduction("all", "aten.all.dims", True)),
     **_same("any", "any", to.reduction("any", "aten.any.dims", True)),
+    **_same("isin", "equal", to.is_in),
     **_same("where", "where", to.where),
     **_same("masked_fill", "where", to.masked_fill),
     **_same("_to_copy", "astype", to.cast),
