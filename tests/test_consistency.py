@@ -98,7 +98,7 @@ def test_a_single_step_is_consistent(recipe):
 
 
 @given(soft_recipes(), numbers())
-@settings(max_examples=60)
+@settings(max_examples=20)
 def test_a_random_program_is_consistent(recipe, leaves):
     assume(is_moderate(recipe, *leaves))
     assert_consistent(recipe, *leaves)
@@ -113,7 +113,7 @@ def test_many_random_programs_are_consistent(recipe, leaves):
 
 
 @given(soft_recipes(longest=6), numbers("float32"))
-@settings(max_examples=15)
+@settings(max_examples=10)
 def test_a_random_program_is_relaxed_alike_when_run_eagerly(recipe, leaves):
     assume(is_moderate(recipe, *leaves) and recipe.gap(*leaves) > TIE)
     relaxed = relax(recipe, wrt="x")

@@ -1,9 +1,13 @@
-"""Runs a file of tests on another backend, in a process of its own: Keras chooses one, once."""
+"""Runs files of tests on another backend, in a process of its own: Keras chooses one, once.
+
+Files that are run alike share a process, since every start of one costs ten seconds.
+"""
 
 import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,7 @@ EVERY_DTYPE = "float16,bfloat16,float32,float64"
 
 
 def passed(
-    table: Path,
+    files: Path | Iterable[Path],
     backend: str,
     dtypes: str = EVERY_DTYPE,
     selected: str = "",
@@ -22,7 +26,7 @@ def passed(
     float64: bool = True,
     marked: str = "",
 ) -> int:
-    """How many tests of a file pass on a backend, with JAX's float64 or without; all must."""
+    """How many tests of the files pass on a backend, with JAX's float64 or without; all must."""
     if backend == BACKEND:
         pytest.skip("runs in this process")
     if not installed(backend):
@@ -36,8 +40,9 @@ def passed(
         "OMP_NUM_THREADS": "1",  # two processes share two cores
     }
     options = ["-q", "-o", "addopts=", "-p", "no:cacheprovider", "-k", selected, "-m", marked]
+    paths = [files] if isinstance(files, Path) else files
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, str(table)],
+        [sys.executable, "-m", "pytest", *options, *map(str, paths)],
         cwd=Path(__file__).parents[2],
         env=os.environ | environment,
         capture_output=True,
