@@ -223,6 +223,13 @@ def _in_top_k(v: Values, step: Step):
     return "bool", tf.math.in_top_k(targets, tf.cast(rows, tf.float32), 1 + step.operands[2] % 3)
 
 
+def _sets(v: Values, step: Step):
+    a = v.vector("float", step, 0)
+    v.ranked(a)
+    largest = tf.math.top_k(a, 3).indices
+    return "int", tf.sets.size(SETS[step.names[0]](largest[None], v.int[0][None]))[0]
+
+
 def _order(v: Values, step: Step):
     a = v.vector("float", step, 0)
     v.ranked(a)
@@ -440,6 +447,11 @@ SCATTERS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "scatter_add": lambda position, a, b: tf.tensor_scatter_nd_add(b, position, a),
     "scatter_update": lambda position, a, b: tf.tensor_scatter_nd_update(b, position[:1], a[:1]),
 }
+SETS: dict[str, Callable[[Any, Any], Any]] = {
+    "intersection": tf.sets.intersection,
+    "union": tf.sets.union,
+    "difference": tf.sets.difference,
+}
 BINS: dict[str, Callable[[Any], Any]] = {
     "searchsorted": lambda a: tf.searchsorted(tf.constant(EDGES, a.dtype), a, out_type=tf.int32),
     "bucketize": lambda a: tf.raw_ops.Bucketize(input=a, boundaries=list(EDGES)),
@@ -477,6 +489,7 @@ FAMILIES: dict[str, Callable[[Values, Step], tuple[str, Any]]] = {
     "argmax": _argmax,
     "argmax_of_all": _argmax_of_all,
     "in_top_k": _in_top_k,
+    "sets": _sets,
     "order": _order,
     "sorted": _sorted,
     "one_hot": _one_hot,
@@ -512,6 +525,7 @@ _TABLES: Tables = {
     "not_a_number": (GUARDS, 1),
     "argmax": (POSITIONS, 1),
     "argmax_of_all": (POSITIONS, 1),
+    "sets": (SETS, 1),
     "order": (ORDERS, 1),
     "sorted": (SORTS, 1),
     "gather": (GATHERS, 1),

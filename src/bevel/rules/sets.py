@@ -29,6 +29,8 @@ def operation(ctx: Context, call: Call, a: Any, b: Any) -> Any:
     ours, theirs = _members(a), _members(b)
     if ours is None or theirs is None:
         return NotImplemented
+    like = ours[1] if isinstance(a, Soft) else theirs[1]
+    ours, theirs = ((values, as_float(chances, like)) for values, chances in (ours, theirs))
     kind = call.param("kind")
     if kind == "union":
         rest = _without(theirs, ours)
