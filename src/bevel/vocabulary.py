@@ -172,6 +172,6 @@ NOT_RELAXED: dict[str, str] = {
     "unique_values": "how many values there are depends on the prediction",
     "bitwise_and": "bits of a number that depends smoothly on the prediction",
     "py_call": "`tf.py_function`, `jax.pure_callback`, `.numpy()` run code that Bevel does not see",
-    "sets": "`tf.edit_distance`, strings and hashing have no soft counterpart here",
+    "strings": "`tf.edit_distance`, strings and hashing have no soft counterpart here",
     "random": "draws whose probabilities depend on the prediction",
 }

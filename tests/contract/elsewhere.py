@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -25,8 +26,8 @@ def passed(
     *,
     float64: bool = True,
     marked: str = "",
-) -> int:
-    """How many tests of the files pass on a backend, with JAX's float64 or without; all must."""
+) -> Counter[str]:
+    """How many tests of each file pass on a backend, with JAX's float64 or without; all must."""
     if backend == BACKEND:
         pytest.skip("runs in this process")
     if not installed(backend):
@@ -39,7 +40,18 @@ def passed(
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
         "OMP_NUM_THREADS": "1",  # two processes share two cores
     }
-    options = ["-q", "-o", "addopts=", "-p", "no:cacheprovider", "-k", selected, "-m", marked]
+    options = [
+        "-q",
+        "-o",
+        "addopts=",
+        "-p",
+        "no:cacheprovider",
+        "-rp",
+        "-k",
+        selected,
+        "-m",
+        marked,
+    ]
     paths = [files] if isinstance(files, Path) else files
     run = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *map(str, paths)],
@@ -50,6 +62,4 @@ def passed(
         timeout=1800,
     )
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
-    found = re.search(r"(\d+) passed", run.stdout)
-    assert found
-    return int(found[1])
+    return Counter(re.findall(r"^PASSED tests/(.+?\.py)::", run.stdout, re.MULTILINE))

@@ -25,12 +25,12 @@ A_FEW = "(round or logic_against) and not (greater or less or not_equal)"
     ids=["torch", "jax", "jax-complete", "tensorflow"],
 )
 def test_the_same_on_another_backend(backend: str, dtypes: str, selected: str) -> None:
-    assert passed(Path(__file__).with_name("test_ops.py"), backend, dtypes, selected) > 20
+    assert passed(Path(__file__).with_name("test_ops.py"), backend, dtypes, selected).total() > 20
 
 
 @pytest.mark.parametrize("backend", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
 def test_plain_functions_are_the_same_on_another_backend(backend: str) -> None:
-    assert passed(Path(__file__).parents[1] / "test_python_layers.py", backend) > 40
+    assert passed(Path(__file__).parents[1] / "test_python_layers.py", backend).total() > 40
 
 
 # JAX traces and compiles each case anew, which takes minutes; a few of each run by default.
@@ -54,9 +54,9 @@ TABLES = (*IN_JAX, "test_binning", "test_approximate")
 @pytest.mark.parametrize(
     ("backend", "least"),
     [
-        ("torch", 500),
-        ("jax", 5),
-        pytest.param("jax-more", 100, marks=pytest.mark.slow),
+        ("torch", 2),
+        ("jax", 1),
+        pytest.param("jax-more", 2, marks=pytest.mark.slow),
     ],
 )
 def test_sums_order_and_losses_are_the_same_on_another_backend(backend: str, least: int) -> None:
@@ -67,4 +67,5 @@ def test_sums_order_and_losses_are_the_same_on_another_backend(backend: str, lea
     complete = backend != "jax"
     name = backend.removesuffix("-more")
     selected = f"({selected}) and not (10000 or million)"
-    assert passed(files, name, selected=selected, float64=complete) > least
+    found = passed(files, name, selected=selected, float64=complete)
+    assert all(found[f"contract/{file.name}"] >= least for file in files), found

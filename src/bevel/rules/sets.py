@@ -73,7 +73,7 @@ def _members(numbers: Any) -> Members | None:
 def _is_in(values: Any, members: Members) -> Any:
     """The chance that each value is in a set."""
     support, chances = members
-    same = K.equal(K.expand_dims(values, -1), K.expand_dims(K.cast(support, K.dtype(values)), -2))
+    same = K.equal(K.expand_dims(values, -1), K.expand_dims(support, -2))
     return K.sum(as_float(same, chances) * K.expand_dims(chances, -2), axis=-1)
 
 
