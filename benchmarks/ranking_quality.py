@@ -119,7 +119,7 @@ class Trainer:
         self.model = network(shape)
         self.model.compile(keras.optimizers.Adam(), loss)
         self.model.optimizer.build(self.model.trainable_variables)
-        self._fresh = [np.array(v) for v in self.model.optimizer.variables]
+        self._fresh = [v.numpy() for v in self.model.optimizer.variables]
 
     def __call__(
         self, inputs: np.ndarray, targets: np.ndarray, fit: np.ndarray, seed: int
@@ -134,7 +134,7 @@ class Trainer:
             self.model.optimizer.learning_rate = rate
             for _ in range(self.epochs):
                 self.model.fit(inputs[fit], targets[fit], self.batch, verbose=0)
-                found.append(np.asarray(self.model.predict_on_batch(inputs)))
+                found.append(self.model.predict_on_batch(inputs))
         return np.stack(found)
 
 
@@ -234,8 +234,12 @@ def main(
     """Trains everything, keeps the figures and writes the page."""
     if not docs:
         facts = machine() | {"keras backend": keras.backend.backend()}
-        stored: dict[str, Any] = {"seeds": seeds, "epochs": epochs, "machine": facts}
-        stored["lists"] = on_lists(mslr(), seeds, epochs)
+        queries = mslr()
+        stored: dict[str, Any] = {
+            "seeds": seeds, "epochs": epochs, "rates": RATES, "folds": FOLDS, "machine": facts,
+            "count": len(queries.grades), "documents": round((queries.grades >= 0).sum(1).mean()),
+        }  # fmt: skip
+        stored["lists"] = on_lists(queries, seeds, epochs)
         with Progress() as progress:
             tables = progress.track(TABLES, description="rows")
             stored["rows"] = [
