@@ -14,14 +14,14 @@ from keras import ops as K
 from bevel.ops.primitives import cumulated, taken
 from bevel.rules.context import Call, Context
 from bevel.rules.index import places
-from bevel.soft import Index, Prob, Real, Selected, Stacked, as_float, value_of
+from bevel.soft import Index, Prob, Real, Selected, Soft, Stacked, as_float, value_of
 
 # Of rows further away than one place: where fewer are picked than are asked for, the last stand in.
 FAR = 1e-6
 
 
-def _at(p: Any, wanted: Any) -> Any:
-    """The weights of all rows at some places."""
+def at(p: Any, wanted: Any) -> Any:
+    """The weights of all rows at some places among the picked ones, counted from 0."""
     away = K.abs(K.expand_dims(wanted, -1) - (cumulated(p) - p))
     weights = p * (K.relu(1 - away) + FAR / (1 + K.square(away)))
     total = K.sum(weights, axis=-1, keepdims=True)
@@ -48,9 +48,11 @@ def pick(call: Call, p: Any) -> Any:
     rows, i = call.args[0].rows, place(call)
     x = rows.p if isinstance(rows, Prob) else as_float(value_of(rows), p)
     if isinstance(i, int) and i < 0:
-        weights = K.flip(_at(K.flip(p), K.cast(-1 - i, K.dtype(p))))
+        weights = K.flip(at(K.flip(p), K.cast(-1 - i, K.dtype(p))))
     else:
-        weights = _at(p, K.cast(value_of(i), K.dtype(p)))
+        weights = at(p, K.cast(value_of(i), K.dtype(p)))
+    if not isinstance(rows, Soft) and "int" in call.dtype and len(x.shape) == 1:
+        return [Index(weights, rows, call.dtype, among=call.args[0].among)]
     found = K.tensordot(weights, x, axes=1)
     return [Prob(found) if call.dtype == "bool" else Real(found, call.dtype)]
 
@@ -67,7 +69,7 @@ def top_k(ctx: Context, call: Call, p: Any) -> Any:
             Selected(Real(-values, dtypes[0]), chances, dtypes[0]),
             Selected(K.cast(order, dtypes[1]), chances, dtypes[1]),
         ]
-    weights = _at(chances, K.arange(k, dtype=K.dtype(p)))
+    weights = at(chances, K.arange(k, dtype=K.dtype(p)))
     found = Real(-K.matmul(weights, values), dtypes[0])
     weights = K.take(weights, K.argsort(order), axis=-1)
     return [found, Index(weights, places(weights, dtypes[1]), dtypes[1], True, among=p)]
@@ -80,7 +82,7 @@ def median(ctx: Context, call: Call, p: Any) -> Any:
         return NotImplemented
     middle = K.stop_gradient(K.floor((K.round(K.sum(p)) - 1) / 2))
     _, values, chances = _sorted(x, p)
-    return [Real(K.sum(_at(chances, K.maximum(middle, 0)) * values), call.dtype)]
+    return [Real(K.sum(at(chances, K.maximum(middle, 0)) * values), call.dtype)]
 
 
 def cumulative_sum(ctx: Context, call: Call, p: Any) -> Any:

@@ -9,8 +9,8 @@ with chances in place of truths, all rows are carried along and
     the i-th of them = the one that has i picked before it, sum of p.
 
 The largest is looked for among all rows, each lowered by its improbability: the range of values
-times -log p. What acts on each row by itself acts on all of them; rows picked by different masks do
-not meet.
+times -log p. What acts on each row by itself acts on all of them. Rows can be picked again, among
+picked ones; rows picked by masks that have nothing to do with each other do not meet.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def on_rows(ctx: Context, call: Call) -> Any:
     picked = [a for a in call.inputs if isinstance(a, Selected)]
     p = picked[0].p
     if any(s.p is not p for s in picked):
-        return NotImplemented
+        return _picked_again(ctx, call)
     if picked_order.place(call) is not None:
         return picked_order.pick(call, p)
     if node.param("counts"):
@@ -110,7 +110,31 @@ def on_rows(ctx: Context, call: Call) -> Any:
         return NotImplemented
     rows = [a.rows if isinstance(a, Selected) else a for a in call.inputs]
     results = ctx.apply(node, rows)
-    return [Selected(r, p, v.dtype) for r, v in zip(results, node.outputs, strict=True)]
+    among = picked[0].among if node.nature == "structural" or node.op in _THE_SAME else None
+    return [Selected(r, p, v.dtype, among) for r, v in zip(results, node.outputs, strict=True)]
+
+
+_THE_SAME = frozenset({"identity", "astype", "wrap_index"})
+
+
+def _again(ctx: Context, call: Call, p: Any) -> Any:
+    """The positions where a mask of picked rows is true: all, as far as both masks are."""
+    mask = as_prob(call.args[0].rows)
+    if not isinstance(mask, Prob) or len(mask.p.shape) != 1 or call.param("size") is not None:
+        return NotImplemented
+    everywhere = call.native(K.ones(K.shape(mask.p), dtype="bool"))
+    return [Selected(everywhere, p * mask.p, call.dtype, among=p)]
+
+
+def _picked_again(ctx: Context, call: Call) -> Any:
+    """Rows at positions among them; anything else with rows of different masks is refused."""
+    if call.op not in ("take", "gather_nd") or call.param("axis") not in (0, None):
+        return NotImplemented
+    table, place = call.args[:2]
+    if not isinstance(table, Selected) or getattr(place, "among", None) is not table.p:
+        return NotImplemented
+    results = ctx.apply(call.node, [a.rows if isinstance(a, Selected) else a for a in call.inputs])
+    return [Selected(r, place.p, call.dtype, table.among) for r in results]
 
 
 def _is_among(p: Any, place: Any) -> bool:
@@ -263,6 +287,9 @@ def _bincount(ctx: Context, call: Call, p: Any) -> Any:
 def _extreme(ctx: Context, call: Call, p: Any) -> Any:
     """The largest or smallest of the rows that are picked, or its position among them."""
     rows, axis = call.args[0].rows, call.param("axis")
+    if isinstance(rows, Prob) and call.op == "argmax":
+        weights = picked_order.at(p * rows.p, 0)
+        return [Index(weights, places(weights, call.dtype), call.dtype, True, among=p)]
     x = as_float(value_of(rows), p)
     if len(x.shape) != 1 or call.param("keepdims") or axis not in (0, (0,), None):
         return NotImplemented
@@ -320,6 +347,7 @@ _RULES: dict[str, Callable[[Context, Call, Any], Any]] = {
     **dict.fromkeys(("max", "min", "argmax", "argmin"), _extreme),
     **dict.fromkeys(_REDUCED, _reduction),
     **dict.fromkeys(_UPDATES, _added),
+    "nonzero": _again,
     "bincount": _bincount,
     "scatter_update": _put_back,
     "set_size": sets.size,
