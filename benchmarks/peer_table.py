@@ -55,6 +55,9 @@ def _bevel_loss(name: str, **how: Any) -> Function:
     loss = getattr(losses, name)(**how)
     if name == "AUC":
         return lambda x, y: loss(y[0], x[0])
+    if name in ("Dice", "Jaccard", "Lovasz"):  # logits of one class
+        size = (4, 512, 512, 1)
+        return lambda x, y: loss(y.reshape(size), x.reshape(size))
     return lambda x, y: loss(y, x)
 
 
@@ -144,7 +147,11 @@ def _smp(name: str, **how: Any) -> Function:
 
 
 def _rax() -> Function:
+    import jax
     import rax
+    from jax._src import util
+
+    jax.util = util  # Rax 0.4 looks for it where it was in older versions of JAX
 
     loss = rax.approx_t12n(rax.ndcg_metric)
     return lambda x, y: -loss(x, y)
@@ -189,7 +196,8 @@ def _rows() -> list[Peer]:
     logits = {"from_logits": True}
     smp = "segmentation-models-pytorch"
     losses = [
-        Peer("Bevel Lovasz", "Lovász hinge", "torch", partial(_bevel_loss, "Lovasz"), "", IMAGES),
+        Peer("Bevel Lovasz", "Lovász hinge", "torch", partial(_bevel_loss, "Lovasz", hinge=True),
+             "", IMAGES),
         Peer("smp LovaszLoss", "Lovász hinge", "torch", partial(_smp, "LovaszLoss"), smp, IMAGES),
         Peer("Bevel Dice", "Dice", "torch", partial(_bevel_loss, "Dice", **logits), "", IMAGES),
         Peer("smp DiceLoss", "Dice", "torch", partial(_smp, "DiceLoss"), smp, IMAGES),

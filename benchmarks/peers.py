@@ -113,12 +113,16 @@ def cell_elsewhere(peer: Peer, rows: int, n: int, rounds: int, limit: float) -> 
     return {"failed": "out of memory" if is_full or run.returncode == -9 else last}
 
 
-def measure(rounds: int, limit: float, few: bool, budget: float) -> Result:
+def measure(rounds: int, limit: float, few: bool, budget: float, only: str = "") -> Result:
     """All cells, one process after another; a peer that ran out of time is not asked for more."""
+    kept = [tuple(row) for row in load("peers").rows] if only else []
     rows: list[tuple[str | float, ...]] = []
     facts = machine() | {name: _version(name) for name in PACKAGES}
     begun = time.monotonic()
     for peer in TABLE.values():
+        if not re.search(only, peer.name):
+            rows += [row for row in kept if row[1] == peer.name]
+            continue
         is_lost = False
         for shape in peer.shapes or (FEW if few else SHAPES):
             told = "x".join(f"{n:,}" for n in shape)
@@ -190,13 +194,14 @@ def main(
     limit: Annotated[float, typer.Option(help="Seconds for a cell.")] = 60.0,
     few: Annotated[bool, typer.Option(help="Two shapes only.")] = False,
     budget: Annotated[float, typer.Option(help="Seconds; no cell begins later.")] = 7200.0,
+    only: Annotated[str, typer.Option(help="Only names that match; other figures are kept.")] = "",
 ) -> None:
     """Measure, show the table, and with --save keep it and write the page."""
     if cell:
         print(json.dumps(run_cell(cell, rows, n, rounds)))
         return
     if not docs:
-        report(measure(rounds, limit, few, budget), save)
+        report(measure(rounds, limit, few, budget, only), save)
     if docs or save:
         write_page()
 

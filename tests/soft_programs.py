@@ -462,6 +462,9 @@ SELECTIONS: dict[str, Callable[[Any, Any], Any]] = {
         tf.dynamic_partition(a, tf.cast(mask, "int32"), 2)[1]
     ),
     "rows_where": lambda a, mask: tf.reduce_sum(tf.gather_nd(a, tf.where(mask))),
+    "sorted_rows": lambda a, mask: tf.reduce_sum(tf.sort(tf.boolean_mask(a, mask))),
+    "product": lambda a, mask: tf.reduce_prod(1.0 + 0.1 * tf.tanh(tf.boolean_mask(a, mask))),
+    "running": lambda a, mask: tf.reduce_sum(tf.cumsum(tf.boolean_mask(a, mask))),
 }
 MAPS: dict[str, Callable[[Any, Any], Any]] = {
     "map_fn": tf.map_fn,

@@ -162,6 +162,20 @@ HARD_LIMITS = {
     "masked-columns-joined": lambda y, p: tf.reduce_sum(
         tf.stack([tf.boolean_mask(y, p > 0.5), tf.boolean_mask(p, p > 0.5)], axis=1), axis=0
     ),
+    "masked-spread": lambda y, p: tf.math.reduce_std(tf.boolean_mask(p, p > 0.15)),
+    "masked-variances": lambda y, p: tf.reduce_sum(
+        tf.math.reduce_variance(tf.boolean_mask(tf.reshape(y + p, (3, 2)), p[:3] > 0.3), axis=0)
+    ),
+    "masked-product": lambda y, p: tf.reduce_prod(1.0 + tf.boolean_mask(p, p > 0.5)),
+    "masked-extremes": lambda y, p: (
+        tf.reduce_max(tf.boolean_mask(1.0 - p, p > 0.5)) - tf.reduce_min(p[p > 0.5])
+    ),
+    "masked-position": lambda y, p: (y + p)[p > 0.5][tf.argmax(-p[p > 0.5])],
+    "masked-order": lambda y, p: tf.sort(p[p > 0.15])[1] + tf.sort(p[p > 0.15])[-1],
+    "masked-middle": lambda y, p: tf.sort(p[p > 0.15])[tf.shape(p[p > 0.15])[0] // 2],
+    "masked-top-k": lambda y, p: tf.math.top_k(p[p > 0.15], 2).values,
+    "masked-best": lambda y, p: tf.gather(y[p > 0.15], tf.math.top_k(p[p > 0.15], 2).indices),
+    "masked-running": lambda y, p: tf.reduce_max(tf.cumsum(p[p > 0.15] - 0.5)),
     "entry-at-a-position": lambda y, p: tf.constant([3.0, 1.0, 4.0, 1.0, 5.0, 9.0])[tf.argmax(p)],
     "entry-of-a-row": lambda y, p: tf.reshape(y + p, (3, 2))[2, tf.argmax(p[:2])],
     "column-at-a-position": lambda y, p: tf.reshape(y + p, (3, 2))[:, tf.argmax(p[:2])],

@@ -285,12 +285,14 @@ class Selected(Soft):
     Attributes:
         rows: A tensor or a soft value; its first axis is that of the chances.
         p: The chances, shape (n,).
+        among: Of positions among rows that another mask has picked, the chances of that mask.
     """
 
-    def __init__(self, rows: Any, p: Any, dtype: str) -> None:
+    def __init__(self, rows: Any, p: Any, dtype: str, among: Any = None) -> None:
         self.rows = rows
         self.p = p
         self.dtype = dtype
+        self.among = among
 
     @property
     def mean(self) -> Any:

@@ -74,6 +74,9 @@ VOCABULARY: dict[str, str] = {
     # sums that hold for soft values of every kind
     "sum": "smooth",
     "mean": "smooth",
+    "prod": "smooth",
+    "variance": "smooth",
+    "median": "kink",
     "cumulative_sum": "smooth",
     "count_nonzero": "step",
     # singular points

@@ -15,7 +15,7 @@ from typing import Any
 from keras import ops as K
 
 from bevel.ops import pairwise_sum
-from bevel.ops.primitives import cumulated, search
+from bevel.ops.primitives import cumulated, search, taken
 
 KERNELS = ("linear", "quadratic", "cubic", "hinge", "squared_hinge")
 """The kernels that end: for the others the sums are O(n^2) for each digit."""
@@ -67,9 +67,9 @@ def weight_before(key: Any, weights: Any) -> Any:
         weights: Likewise.
     """
     order = K.argsort(key, axis=-1)
-    ordered, w = (K.take_along_axis(t, order, axis=-1) for t in (key, weights))
+    ordered, w = (taken(t, order) for t in (key, weights))
     before = K.concatenate([K.zeros_like(w[:, :1]), cumulated(w, axis=-1)], axis=-1)
-    return K.take_along_axis(before, search(ordered, key), axis=-1)
+    return taken(before, search(ordered, key))
 
 
 def _digits(n: Any) -> Any:

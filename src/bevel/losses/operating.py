@@ -19,7 +19,7 @@ from bevel.losses.ranking import RISING
 from bevel.losses.surrogate import largest, present, ratio, standardised
 from bevel.ops import greater, pairwise_sum
 from bevel.ops.arguments import choose
-from bevel.ops.primitives import cumulated
+from bevel.ops.primitives import cumulated, taken
 
 
 class _Operating(Columns):
@@ -34,7 +34,7 @@ class _Operating(Columns):
         above = pairwise_sum(-s, weights=negative, kernel=self.kernel, temperature=self.temperature)
         # rows of weight 0 stand where they stand and find nothing
         order = K.argsort(-K.stop_gradient(s), axis=-1)
-        positive, above = (K.take_along_axis(t, order, axis=-1) for t in (positive, above))
+        positive, above = (taken(t, order) for t in (positive, above))
         found = cumulated(positive, axis=-1)
         precision = ratio(found, found + above)
         total = K.sum(positive, axis=-1, keepdims=True)

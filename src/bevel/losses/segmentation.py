@@ -15,7 +15,7 @@ from keras import ops as K
 from bevel.errors import BevelValueError
 from bevel.losses.surrogate import Surrogate, full_weights, present, ratio
 from bevel.ops.arguments import choose
-from bevel.ops.primitives import cumulated
+from bevel.ops.primitives import cumulated, taken
 
 OVER = ("batch", "image")
 
@@ -250,12 +250,12 @@ class Lovasz(_Regions):
         error, y = K.transpose(error, (0, 2, 1)), K.transpose(y, (0, 2, 1))
         # ignored pixels have no error and stand at the end, where they change nothing before
         order = K.argsort(-K.stop_gradient(error), axis=-1)
-        ordered = K.take_along_axis(y, order, axis=-1)
+        ordered = taken(y, order)
         true = K.sum(ordered, axis=-1, keepdims=True)
         found = cumulated(ordered, axis=-1)
         place = K.cast(1 + K.arange(K.shape(y)[-1]), y.dtype)
         index = 1 - ratio(true - found, true + place - found)
         gain = K.concatenate([index[..., :1], index[..., 1:] - index[..., :-1]], axis=-1)
-        loss = K.sum(K.take_along_axis(error, order, axis=-1) * K.stop_gradient(gain), axis=-1)
+        loss = K.sum(taken(error, order) * K.stop_gradient(gain), axis=-1)
         some = K.ones_like(loss) if self.hinge else present(true[..., 0])
         return loss, some

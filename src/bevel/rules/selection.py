@@ -5,29 +5,31 @@ with chances in place of truths, all rows are carried along and
 
     sum  = sum of p x,    mean = sum of p x / sum of p,    how many = sum of p,
     any  = 1 - product of (1 - p x),    all = product of (1 - p (1 - x)),
+    product = product of (1 + p (x - 1)),    variance = sum of p (x - mean)^2 / (sum of p - 1),
     the i-th of them = the one that has i picked before it, sum of p.
 
-The largest is looked for among all rows, each lowered by the range of values as far as it is not
-picked. What acts on each row by itself acts on all of them; rows picked by different masks do not
-meet.
+The largest is looked for among all rows, each lowered by its improbability: the range of values
+times -log p. What acts on each row by itself acts on all of them. Rows can be picked again, among
+picked ones; rows picked by masks that have nothing to do with each other do not meet.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras import ops as K
 
 from bevel import ops
-from bevel.rules import sets
+from bevel.rules import picked_order, sets
 from bevel.rules.context import Call, Context
-from bevel.rules.index import chances, places, positions
+from bevel.rules.index import chances, columns_of, places, positions
 from bevel.rules.lifting import is_elementwise
 from bevel.rules.logic import as_prob, blend
 from bevel.rules.scatter import binned
 from bevel.rules.structural import moved
-from bevel.soft import Index, Prob, Real, Selected, Soft, as_float, value_of
+from bevel.soft import Index, Prob, Real, Selected, Soft, Stacked, as_float, value_of
 
 
 def nonzero(ctx: Context, call: Call, mask: Any) -> Any:
@@ -86,26 +88,19 @@ def on_rows(ctx: Context, call: Call) -> Any:
     picked = [a for a in call.inputs if isinstance(a, Selected)]
     p = picked[0].p
     if any(s.p is not p for s in picked):
-        return NotImplemented
-    if node.op in _SEARCHES:
-        return _extreme(ctx, call, p)
-    if node.op in _REDUCED:
-        return _reduction(ctx, call, p)
+        return _picked_again(ctx, call)
+    if picked_order.place(call) is not None:
+        return picked_order.pick(call, p)
     if node.param("counts"):
         return [_COUNTED[node.param("counts")](picked[0], call.dtype)]
-    if node.op == "bincount":
-        return _bincount(ctx, call, p)
-    if node.op == "scatter_update":
-        return _put_back(call, p)
-    if node.op == "set_size":
-        return sets.size(call, p)
-    if node.op in _UPDATES:
-        return _added(ctx, call, p)
-    if node.op in ("take", "gather_nd"):
-        table, place = call.args
-        if isinstance(place, Index) and place.among is p:
+    if node.op in _RULES:
+        return _RULES[node.op](ctx, call, p)
+    if node.op in ("take", "gather_nd", "slice"):
+        table, place = call.args[:2]
+        if _is_among(p, place):
             rows = [a.rows if a is table else a for a in call.inputs]
-            return ctx.apply(node, rows) if call.param("axis") == 0 else NotImplemented
+            return ctx.apply(node, rows) if call.param("axis") in (0, None) else NotImplemented
+    if node.op in ("take", "gather_nd"):
         if not isinstance(call.args[1], Selected) or call.param("axis") not in (0, None):
             return NotImplemented
     elif node.nature == "structural" and tuple(p.shape) == (1,):
@@ -115,10 +110,41 @@ def on_rows(ctx: Context, call: Call) -> Any:
         return NotImplemented
     rows = [a.rows if isinstance(a, Selected) else a for a in call.inputs]
     results = ctx.apply(node, rows)
-    return [Selected(r, p, v.dtype) for r, v in zip(results, node.outputs, strict=True)]
+    among = picked[0].among if node.nature == "structural" or node.op in _THE_SAME else None
+    return [Selected(r, p, v.dtype, among) for r, v in zip(results, node.outputs, strict=True)]
 
 
-def _put_back(call: Call, p: Any) -> Any:
+_THE_SAME = frozenset({"identity", "astype", "wrap_index"})
+
+
+def _again(ctx: Context, call: Call, p: Any) -> Any:
+    """The positions where a mask of picked rows is true: all, as far as both masks are."""
+    mask = as_prob(call.args[0].rows)
+    if not isinstance(mask, Prob) or len(mask.p.shape) != 1 or call.param("size") is not None:
+        return NotImplemented
+    everywhere = call.native(K.ones(K.shape(mask.p), dtype="bool"))
+    return [Selected(everywhere, p * mask.p, call.dtype, among=p)]
+
+
+def _picked_again(ctx: Context, call: Call) -> Any:
+    """Rows at positions among them; anything else with rows of different masks is refused."""
+    if call.op not in ("take", "gather_nd") or call.param("axis") not in (0, None):
+        return NotImplemented
+    table, place = call.args[:2]
+    if not isinstance(table, Selected) or getattr(place, "among", None) is not table.p:
+        return NotImplemented
+    results = ctx.apply(call.node, [a.rows if isinstance(a, Selected) else a for a in call.inputs])
+    return [Selected(r, place.p, call.dtype, table.among) for r in results]
+
+
+def _is_among(p: Any, place: Any) -> bool:
+    """Whether a position, or the first of its coordinates, counts the rows with these chances."""
+    if isinstance(place, Stacked):
+        place = (columns_of(place) or [None])[0]
+    return isinstance(place, Index) and place.among is p
+
+
+def _put_back(ctx: Context, call: Call, p: Any) -> Any:
     """`x[mask] = f(x[mask])`: where the mask is likely, what the rows became."""
     table, places, rows = call.args
     if not all(isinstance(v, Selected) for v in (places, rows)) or isinstance(table, Selected):
@@ -161,8 +187,10 @@ def _added(ctx: Context, call: Call, p: Any) -> Any:
 
 
 def _fit(inputs: Sequence[Any]) -> bool:
-    """Whether every other operand is one number, which meets all rows alike."""
-    return all(isinstance(a, Selected) or len(value_of(a).shape) == 0 for a in inputs)
+    """Whether every other operand is a number, or a row, which meets all rows alike."""
+    rank = max(len(value_of(a.rows).shape) for a in inputs if isinstance(a, Selected))
+    others = [value_of(a).shape for a in inputs if not isinstance(a, Selected)]
+    return all(len(s) < rank or (len(s) == rank and s[0] == 1) for s in others)
 
 
 def _keeps_rows(call: Call) -> bool:
@@ -187,7 +215,7 @@ def _reduction(ctx: Context, call: Call, p: Any) -> Any:
     picked, axis = call.args[0], call.param("axis")
     rows = picked.rows
     rank = len(value_of(rows).shape)
-    if axis is None or call.param("keepdims"):
+    if axis is None:
         return NotImplemented
     axes = sorted({a % rank for a in axis})
     if 0 not in axes:
@@ -195,7 +223,10 @@ def _reduction(ctx: Context, call: Call, p: Any) -> Any:
         return [Selected(results[0], p, call.dtype)]
     x = rows.p if isinstance(rows, Prob) else as_float(value_of(rows), p)
     others = tuple(axes[1:])
-    value = _REDUCED[call.op](x, K.reshape(p, (-1,) + (1,) * (rank - 1)), others)
+    how = {k: call.param(k) for k in ("correction",) if call.param(k) is not None}
+    value = _REDUCED[call.op](x, K.reshape(p, (-1,) + (1,) * (rank - 1)), others, **how)
+    if call.param("keepdims"):
+        value = K.expand_dims(value, tuple(axes))
     return [Prob(value) if call.dtype == "bool" else Real(value, call.dtype)]
 
 
@@ -218,9 +249,23 @@ def _all(x: Any, p: Any, axes: tuple[int, ...]) -> Any:
     return ops.all(1 - p * (1 - x), axis=(0, *axes))
 
 
-_REDUCED: dict[str, Callable[[Any, Any, tuple[int, ...]], Any]] = {
+def _prod(x: Any, p: Any, axes: tuple[int, ...]) -> Any:
+    return K.prod(1 + p * (x - 1), axis=(0, *axes))
+
+
+def _variance(x: Any, p: Any, axes: tuple[int, ...], correction: float) -> Any:
+    mean = _mean(x, p, axes)
+    apart = K.square(x - (K.expand_dims(mean, tuple(a - 1 for a in axes)) if axes else mean))
+    each = math.prod(x.shape[a] for a in axes)
+    degrees = K.sum(p) * each - correction
+    return _sum(apart, p, axes) / K.where(degrees > 0, degrees, math.nan)
+
+
+_REDUCED: dict[str, Callable[..., Any]] = {
     "sum": _sum,
     "mean": _mean,
+    "prod": _prod,
+    "variance": _variance,
     "any": _any,
     "all": _all,
 }
@@ -242,21 +287,28 @@ def _bincount(ctx: Context, call: Call, p: Any) -> Any:
 def _extreme(ctx: Context, call: Call, p: Any) -> Any:
     """The largest or smallest of the rows that are picked, or its position among them."""
     rows, axis = call.args[0].rows, call.param("axis")
+    if isinstance(rows, Prob) and call.op == "argmax":
+        weights = picked_order.at(p * rows.p, 0)
+        return [Index(weights, places(weights, call.dtype), call.dtype, True, among=p)]
     x = as_float(value_of(rows), p)
     if len(x.shape) != 1 or call.param("keepdims") or axis not in (0, (0,), None):
         return NotImplemented
     largest = call.op in ("max", "argmax")
-    reach = K.stop_gradient(K.max(x) - K.min(x))
-    x = x - (1 - p) * reach if largest else x + (1 - p) * reach
-    weights = p * chances(ctx, x, 0, ops.argmax if largest else ops.argmin)
+    # 1 - p in place of -log p is less than the lead of a large row that is hardly picked
+    behind = -K.stop_gradient(K.max(x) - K.min(x)) * K.log(p + LEAST_CHANCE)
+    weights = p * chances(
+        ctx, x - behind if largest else x + behind, 0, ops.argmax if largest else ops.argmin
+    )
     total = K.sum(weights)
     weights = weights / K.where(total > 0, total, 1.0)
     if call.op in ("argmax", "argmin"):
         return [Index(weights, places(weights, call.dtype), call.dtype, True, among=p)]
-    return [Real(K.sum(K.stop_gradient(weights) * x), call.dtype)]
+    weights, slope = K.stop_gradient(weights), K.stop_gradient(behind) - behind
+    return [Real(K.sum(weights * (x + slope if largest else x - slope)), call.dtype)]
 
 
-_SEARCHES = frozenset({"max", "min", "argmax", "argmin"})
+# Below this, a row that is not picked is as far behind as it gets.
+LEAST_CHANCE = 1e-3
 
 
 def _size(picked: Selected, dtype: str) -> Real:
@@ -288,4 +340,18 @@ _COUNTED: dict[str, Callable[[Selected, str], Soft]] = {
     "rows": _rows,
     "shape": _shape,
     "each": _places_among,
+}
+
+# What else is done with rows of which there are as many as a mask is true.
+_RULES: dict[str, Callable[[Context, Call, Any], Any]] = {
+    **dict.fromkeys(("max", "min", "argmax", "argmin"), _extreme),
+    **dict.fromkeys(_REDUCED, _reduction),
+    **dict.fromkeys(_UPDATES, _added),
+    "nonzero": _again,
+    "bincount": _bincount,
+    "scatter_update": _put_back,
+    "set_size": sets.size,
+    "top_k": picked_order.top_k,
+    "median": picked_order.median,
+    "cumulative_sum": picked_order.cumulative_sum,
 }

@@ -49,7 +49,7 @@ def operation(ctx: Context, call: Call, a: Any, b: Any) -> Any:
     return [*picked, K.stack([K.cast(n, call.node.outputs[2].dtype) for n in lengths])]
 
 
-def size(call: Call, p: Any) -> Any:
+def size(ctx: Context, call: Call, p: Any) -> Any:
     """How many values each set is likely to hold, in all."""
     shape = call.args[2]
     if isinstance(shape, Soft) or not isinstance(call.args[0], Selected):

@@ -59,7 +59,16 @@ def _slice(op: tf.Operation) -> dict[str, Any]:
     if op.get_attr("new_axis_mask") or op.get_attr("ellipsis_mask"):
         return {"steps": steps}
     mask = op.get_attr("shrink_axis_mask")
-    return {"steps": steps, "single": tuple(n for n in range(len(steps)) if mask >> n & 1)}
+    known: dict[str, Any] = {"single": tuple(n for n in range(len(steps)) if mask >> n & 1)}
+    begin = _static(op, 1)
+    if known["single"] == (0,) and len(steps) == 1 and begin is not None:
+        known["picks"] = begin[0]
+    return {"steps": steps, **known}
+
+
+def _cumulative(op: tf.Operation) -> dict[str, Any]:
+    from_start = not (op.get_attr("exclusive") or op.get_attr("reverse"))
+    return {"axis": _static(op, 1) if from_start else None}
 
 
 def _bucketize(op: tf.Operation) -> dict[str, Any]:
@@ -142,6 +151,8 @@ NAMES: dict[str, Entry] = {
     **_same("Min", "min", (0,), _reduction),
     **_same("Sum", "sum", (0,), _reduction),
     **_same("Mean", "mean", (0,), _reduction),
+    **_same("Cumsum", "cumulative_sum", (0,), _cumulative),
+    **_same("Prod", "prod", (0,), _reduction),
     **_same("Sqrt", "sqrt", (0,)),
     **_same("Rsqrt", "rsqrt", (0,)),
     **_same("Reciprocal Inv", "reciprocal", (0,)),

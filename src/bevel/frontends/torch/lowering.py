@@ -151,6 +151,43 @@ def reduction(op: str, target: str, of_truths: bool = False) -> Lowering:
     return lower
 
 
+def product(act: Act) -> list[Var]:
+    """`prod`, over one axis or over all."""
+    x, dim, dtype = act.args[0], act.arg(1, "dim"), act.kwargs.get("dtype")
+    if not isinstance(dim, int) or not x.rank:
+        params = {"axis": tuple(range(x.rank)), "keepdims": False}
+        found = act.emit("prod", "aten.prod.default", x, kwargs={"dtype": dtype}, params=params)
+        return [found]
+    axis, keep = dim % x.rank, bool(act.arg(2, "keepdim", False))
+    params = {"axis": (axis,), "keepdims": keep}
+    return [act.emit("prod", "aten.prod.dim_int", x, axis, keep, kwargs={"dtype": dtype},
+                     params=params)]  # fmt: skip
+
+
+def variance(is_root: bool) -> Lowering:
+    """`var`, and `std`, its root."""
+
+    def lower(act: Act) -> list[Var]:
+        x, axes = act.args[0], _axes(act.arg(1, "dim"), act.args[0].rank)
+        correction = act.kwargs.get("correction")
+        how = {
+            "correction": 1 if correction is None else correction,
+            "keepdim": bool(act.kwargs.get("keepdim", False)),
+        }
+        params = {"axis": tuple(axes), "keepdims": how["keepdim"], "correction": how["correction"]}
+        found = act.emit("variance", "aten.var.correction", x, axes, kwargs=how, params=params)
+        return [act.emit("sqrt", "aten.sqrt.default", found) if is_root else found]
+
+    return lower
+
+
+def median(act: Act) -> list[Var]:
+    """`median` over everything; along an axis it stays as it is, with its position."""
+    if len(act.args) > 1 or act.kwargs:
+        return act.as_it_is()
+    return act.as_it_is("median", (0,))
+
+
 def is_in(act: Act) -> list[Var]:
     """`isin`: whether an element is equal to any of those that are looked for."""
     x, wanted = act.args

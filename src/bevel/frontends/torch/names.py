@@ -78,6 +78,10 @@ NAMES: dict[str, Entry] = {
     **_same("amin", "min", to.reduction("min", "aten.amin.default")),
     **_same("sum", "sum", to.reduction("sum", "aten.sum.dim_IntList")),
     **_same("mean", "mean", to.reduction("mean", "aten.mean.dim")),
+    **_same("prod", "prod", to.product),
+    **_same("var", "variance", to.variance(is_root=False)),
+    **_same("std", "variance", to.variance(is_root=True)),
+    **_same("median", "median", to.median),
     **_same("cumsum", "cumulative_sum", to.cumulative_sum),
     **_same("count_nonzero", "count_nonzero", to.count_nonzero),
     **_unary("sqrt", "sqrt"),
@@ -190,6 +194,8 @@ _ONE_AXIS = {"select": 1, "slice": 1, "unsqueeze": 1, "squeeze": 1, "unbind": 1,
 def facts(target: str, args: Sequence[Any]) -> dict[str, Any]:
     """What the rules want to know of operations that stay native, too."""
     name = target.split(".")[1]
+    if name == "select" and args[1] % max(args[0].rank, 1) == 0:
+        return {"picks": args[2]}
     if name not in _ONE_AXIS or len(args) <= _ONE_AXIS[name]:
         return {}
     axes = args[_ONE_AXIS[name]]
