@@ -137,7 +137,7 @@ class NDCG(Lists):
     its rank is likely to be within k. The default counts the items before another by squared
     hinges, which is at least the rank: the loss is then larger than 1 - NDCG and does not tend to
     it, but it drives NDCG itself to its optimum from random scores, where kernels from 0 to 1 end
-    at 98 to 99 % of the way.
+    at 96 to 99 % of the way.
 
     Args:
         k: How many ranks count; None counts all.
