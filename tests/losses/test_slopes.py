@@ -174,8 +174,8 @@ def test_the_unit_of_a_hinge_is_a_constant(kernel):
     p, w, g = rng.normal(size=(1, 9)), rng.random((1, 9)), rng.normal(size=(1, 9))
     center = (w * p).sum() / w.sum()
     unit = 2**0.5 * (w * np.abs(p - center)).sum() / w.sum()
-    p, w = tensor(p, "float64"), tensor(w, "float64")
-    _, (found,) = value_and_gradient(lambda p: g * standardised(p, w, kernel), p)
+    p, w, weight = (tensor(t, "float64") for t in (p, w, g))
+    _, (found,) = value_and_gradient(lambda p: weight * standardised(p, w, kernel), p)
     np.testing.assert_allclose(found, g / unit, rtol=1e-12)
 
 
