@@ -130,7 +130,7 @@ def test_kept_results_are_complete(load, name):
 def test_every_benchmark_is_run_and_kept(load):
     assert load("run").NAMES == NAMES
     kept = {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json")}
-    own_pages = {"metric_table", "metric_backends", "torchmetrics_table", "training"}
+    own_pages = {"metric_table", "metric_backends", "peers", "torchmetrics_table", "training"}
     assert kept == {*NAMES, *own_pages}
 
 
