@@ -123,9 +123,14 @@ def elsewhere(call: list[str], framework: str, limit: float) -> dict[str, Any]:
         return found
     kinds = [s.partition(":")[0] for s in run.stderr.splitlines() if _ERROR.match(s)]
     last = kinds[-1].rpartition(".")[2] if kinds else f"ended with {run.returncode}"
-    text = run.stderr.lower()
-    is_full = any(w in text for w in _FULL)
-    return found | {"failed": "out of memory" if is_full or run.returncode == -9 else last}
+    if is_full(run.stderr) or run.returncode == -9:
+        last = "out of memory"
+    return found | {"failed": last}
+
+
+def is_full(text: str) -> bool:
+    """Whether a message is about memory that is not there."""
+    return any(words in text.lower() for words in _FULL)
 
 
 def _last(text: str) -> dict[str, Any]:

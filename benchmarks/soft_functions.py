@@ -1,4 +1,4 @@
-"""Six metrics three times: as one writes them, with a library's soft functions, and by hand.
+"""Five metrics three times: as one writes them, with a library's soft functions, and by hand.
 
 Each is a function `(y_true, y_pred)`, and its gradient to `y_pred` is asked for. The hard ones are
 what `bevel.relax` is given. The soft ones call SoftJAX or SoftTorch, whose functions have the same
@@ -55,8 +55,7 @@ class Metric:
     def rewritten(self, framework: str, rival: str) -> Function:
         """The soft metric in a framework: with its library, or by hand."""
         xp = importlib.import_module(MODULES[framework])
-        if rival == BY_HAND:
-            assert self.by_hand
+        if rival == BY_HAND and self.by_hand is not None:
             return partial(self.by_hand, xp)
         library = importlib.import_module(LIBRARIES[framework])
         how = self.rivals[rival]
@@ -89,18 +88,16 @@ def _ranks(xp: Any, x: Any) -> Any:
     return 1.0 * xp.argsort(xp.argsort(x))
 
 
-def recall(xp: Any, y_true: Any, y_pred: Any, share: float | None = None) -> Any:
-    """The share of the positives among the k best scores: 10, or a share of all."""
-    k = 10 if share is None else int(share * len(y_pred))
+def recall(xp: Any, y_true: Any, y_pred: Any, share: float) -> Any:
+    """The share of the positives that are among the best scores, which are a share of all."""
+    k = int(share * len(y_pred))
     best = _top_k(xp)(y_pred, k)[1]
     return y_true[best].sum() / y_true.sum()
 
 
-def soft_recall(
-    library: Any, xp: Any, y_true: Any, y_pred: Any, share: float | None = None, **how: str
-) -> Any:
+def soft_recall(library: Any, xp: Any, y_true: Any, y_pred: Any, share: float, **how: str) -> Any:
     """Positions become weights; a method without them gives the k-th best score to compare with."""
-    k = 10 if share is None else int(share * len(y_pred))
+    k = int(share * len(y_pred))
     top_k = getattr(library, "top_k", None) or library.topk
     values, index = top_k(y_pred, k, **how)
     if index is None:
@@ -117,7 +114,7 @@ def f1(xp: Any, y_true: Any, y_pred: Any) -> Any:
     return _f1(y_true, xp.where(y_pred > 0.5, 1.0, 0.0))
 
 
-def soft_f1(library: Any, xp: Any, y_true: Any, y_pred: Any) -> Any:  # noqa: ARG001
+def soft_f1(library: Any, xp: Any, y_true: Any, y_pred: Any) -> Any:
     """`>` becomes `greater`."""
     return _f1(y_true, library.greater(y_pred, 0.5))
 
@@ -142,9 +139,7 @@ def profit(xp: Any, table: Any, limits: Any) -> Any:
 def soft_profit(library: Any, xp: Any, table: Any, limits: Any) -> Any:
     """Comparisons, `&`, `|` and `where` become their soft namesakes."""
     income, debt, savings, gain = table
-    can_pay = library.logical_and(
-        library.greater(income, limits[0]), library.less(debt, limits[1])
-    )
+    can_pay = library.logical_and(library.greater(income, limits[0]), library.less(debt, limits[1]))
     lends = library.logical_or(can_pay, library.greater(savings, limits[2]))
     return library.where(lends, gain, xp.zeros_like(gain)).mean()
 
@@ -185,7 +180,6 @@ METRICS = {
     "recall in the top tenth": Metric(
         partial(recall, **TENTH), partial(soft_recall, **TENTH), SORTS, _labels
     ),
-    "recall in the top 10": Metric(recall, soft_recall, (DEFAULT,), _labels),
     "F1 at one half": Metric(f1, soft_f1, ({},), _chances, f1_by_hand),
     "profit of a rule": Metric(profit, soft_profit, ({},), _loans),
     "median error": Metric(median_error, soft_median_error, SORTS, _numbers),
