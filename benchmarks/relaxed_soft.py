@@ -26,11 +26,10 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from measure import Bar, Result, interleave, load, machine, report
 from peers import confine, elsewhere, is_full, live, version
-from soft_functions import BY_HAND, DEFAULT, LIBRARIES, METRICS, Function
+from soft_functions import BY_HAND, COMPILED, DEFAULT, LIBRARIES, METRICS, MODES, Function, calls
 
 PAGE = Path(__file__).parents[1] / "docs" / "relaxed_soft.md"
 HEAD = """\
@@ -40,8 +39,6 @@ HEAD = """\
 mean something on another machine.
 """
 SIZES = (1_000, 100_000)
-MODES = {"JAX, jitted": "jax", "PyTorch, eager": "torch", "PyTorch, compiled": "torch"}
-COMPILED = "PyTorch, compiled"
 # Bevel's time over theirs; at 100,000 over that of methods that meet all pairs; over a soft F1's.
 LIMIT, FAR_BELOW, FIRST_CALL = 1.0, 0.1, 2.0
 LIMITS_BY_HAND = {"JAX, jitted": 1.15, "PyTorch, eager": 3.0, COMPILED: 1.3}
@@ -60,7 +57,7 @@ def run_cell(metric: str, mode: str, rivals: list[str], n: int, limit: int) -> N
     case, framework = METRICS[metric], MODES[mode]
     inputs = case.inputs(n)
     hard = case.written(framework)
-    value = float(_calls(mode, hard, *inputs)[1]())
+    value = float(calls(mode, hard, *inputs)[1]())
     relaxed, ours = _tried("bevel", lambda: bevel.relax(hard), mode, inputs, value)
     found = {}
     for rival in rivals:
@@ -94,7 +91,7 @@ def _tried(
 ) -> tuple[Any, dict[str, Any]]:
     """The call of a function, and its figures; None, and how it failed, if it does."""
     try:
-        run, _ = _calls(mode, make(), *inputs)
+        run, _ = calls(mode, make(), *inputs)
         begun = time.process_time()
         run()
         first = time.process_time() - begun
@@ -108,37 +105,6 @@ def _tried(
     figures = {"first": first, "ms": took * 1e3, "off": abs(float(value) - hard)}
     figures["live"] = live(gradient)
     return run, {f"{name} {what}": figure for what, figure in figures.items()}
-
-
-def _calls(
-    mode: str, fn: Function, y_true: np.ndarray, y_pred: np.ndarray
-) -> tuple[Callable[[], tuple[Any, np.ndarray]], Callable[[], Any]]:
-    """The calls for value and gradient, and for the value as it is."""
-    if MODES[mode] == "jax":
-        import jax
-        import jax.numpy as jnp
-
-        labels, scores = jnp.asarray(y_true), jnp.asarray(y_pred)
-        both = jax.jit(jax.value_and_grad(fn, argnums=1))
-
-        def run() -> Any:
-            value, gradient = jax.block_until_ready(both(labels, scores))
-            return value, np.asarray(gradient)
-
-        return run, lambda: fn(labels, scores)
-
-    import torch
-
-    targets, x = torch.tensor(y_true), torch.tensor(y_pred)
-    called = torch.compile(fn) if mode == COMPILED else fn
-
-    def run_torch() -> Any:
-        trained = x.clone().requires_grad_()
-        value = called(targets, trained)
-        gradient = torch.autograd.grad(value, trained)[0]
-        return value.detach(), gradient.numpy()
-
-    return run_torch, lambda: fn(targets, x)
 
 
 def rivals_of(metric: str, mode: str) -> list[str]:
@@ -176,7 +142,8 @@ def measure(limit: int, budget: float, only: str) -> Result:
             "100,000 for `neuralsort` and `softsort`, which meet all pairs. A rival that reaches "
             "less than half of the elements that Bevel reaches has no bar, nor has one that did "
             "not end; where Bevel reaches less than half of what a rival does, that is a bar not "
-            "met, however fast it is. PyTorch's compiler leaves a relaxed function as it is."
+            "met, however fast it is. PyTorch's compiler leaves a relaxed function as it is; an "
+            "`UnknownOperationError` of Bevel is its refusal to make n x n weights."
         ),
         columns=(
             "metric", "mode", "rival", "n", "Bevel ms", "rival ms", "ratio", "Bevel first",
@@ -228,11 +195,11 @@ def _bars(found: dict[str, Any], what: str, mode: str, rival: str, n: int) -> li
     return bars
 
 
-def write_page() -> None:
-    """`docs/relaxed_soft.md` from what was kept."""
+def page() -> str:
+    """The text of `docs/relaxed_soft.md`, from what was kept."""
     from run import _section  # its tables look the same
 
-    PAGE.write_text(f"{HEAD}\n{_section(load('relaxed_soft'))}", encoding="utf-8")
+    return f"{HEAD}\n{_section(load('relaxed_soft'))}"
 
 
 def main(
@@ -253,7 +220,7 @@ def main(
     if not docs:
         report(measure(limit, budget, only), save)
     if docs or save:
-        write_page()
+        PAGE.write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Each is a function `(y_true, y_pred)`, and its gradient to `y_pred` is asked for. The hard ones are
 what `bevel.relax` is given. The soft ones call SoftJAX or SoftTorch, whose functions have the same
-names, in place of every step of the hard ones. `xp` is `jax.numpy` or `torch`.
+names, in place of every step of the hard ones. `xp` is `jax.numpy` or `torch`. At the end stands
+how each framework calls one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import numpy as np
 
 Function = Callable[..., Any]
 LIBRARIES = {"jax": "softjax", "torch": "softtorch"}
+MODES = {"JAX, jitted": "jax", "PyTorch, eager": "torch", "PyTorch, compiled": "torch"}
+COMPILED = "PyTorch, compiled"
 MODULES = {"jax": "jax.numpy", "torch": "torch"}
 BY_HAND = "by hand"
 # The libraries' default, and the two that take less memory or less time.
@@ -184,3 +187,34 @@ METRICS = {
     "profit of a rule": Metric(profit, soft_profit, ({},), _loans),
     "median error": Metric(median_error, soft_median_error, SORTS, _numbers),
 }
+
+
+def calls(
+    mode: str, fn: Function, y_true: np.ndarray, y_pred: np.ndarray
+) -> tuple[Callable[[], tuple[Any, np.ndarray]], Callable[[], Any]]:
+    """The calls for value and gradient, and for the value as it is."""
+    if MODES[mode] == "jax":
+        import jax
+        import jax.numpy as jnp
+
+        labels, scores = jnp.asarray(y_true), jnp.asarray(y_pred)
+        both = jax.jit(jax.value_and_grad(fn, argnums=1))
+
+        def run() -> Any:
+            value, gradient = jax.block_until_ready(both(labels, scores))
+            return value, np.asarray(gradient)
+
+        return run, lambda: fn(labels, scores)
+
+    import torch
+
+    targets, x = torch.tensor(y_true), torch.tensor(y_pred)
+    called = torch.compile(fn) if mode == COMPILED else fn
+
+    def run_torch() -> Any:
+        trained = x.clone().requires_grad_()
+        value = called(targets, trained)
+        gradient = torch.autograd.grad(value, trained)[0]
+        return value.detach(), gradient.numpy()
+
+    return run_torch, lambda: fn(targets, x)
