@@ -142,7 +142,8 @@ def measure(limit: int, budget: float, only: str) -> Result:
             "100,000 for `neuralsort` and `softsort`, which meet all pairs. A rival that reaches "
             "less than half of the elements that Bevel reaches has no bar, nor has one that did "
             "not end; where Bevel reaches less than half of what a rival does, that is a bar not "
-            "met, however fast it is. PyTorch's compiler leaves a relaxed function as it is; an "
+            "met, however fast it is, and so is a failure where a rival has none. PyTorch's "
+            "compiler leaves a relaxed function as it is; an "
             "`UnknownOperationError` of Bevel is its refusal to make n x n weights."
         ),
         columns=(
@@ -183,6 +184,8 @@ def _bars(found: dict[str, Any], what: str, mode: str, rival: str, n: int) -> li
     bars = []
     if rival == BY_HAND and "bevel first" in found:
         bars.append(Bar(f"{what}: seconds of the first call", found["bevel first"], FIRST_CALL))
+    if "rival live" in found and "bevel live" not in found:
+        return [Bar(f"{what}: failures where {rival} has none", 1.0, 0.0)]
     if "ratio" not in found:
         return bars
     ahead = found["rival live"] / max(found["bevel live"], 1e-9)

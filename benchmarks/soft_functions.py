@@ -1,4 +1,4 @@
-"""Five metrics three times: as one writes them, with a library's soft functions, and by hand.
+"""Metrics as one writes them, with a library's soft functions, and by hand.
 
 Each is a function `(y_true, y_pred)`, and its gradient to `y_pred` is asked for. The hard ones are
 what `bevel.relax` is given. The soft ones call SoftJAX or SoftTorch, whose functions have the same
@@ -113,7 +113,13 @@ def _top_k(xp: Any) -> Function:
 
 
 def f1(xp: Any, y_true: Any, y_pred: Any) -> Any:
-    """F1, decided at one half."""
+    """F1, decided at one half by a cast."""
+    hit = y_pred > 0.5
+    return _f1(y_true, hit.float() if hasattr(hit, "float") else hit.astype(xp.float32))
+
+
+def f1_by_where(xp: Any, y_true: Any, y_pred: Any) -> Any:
+    """The same, decided by a choice of two numbers."""
     return _f1(y_true, xp.where(y_pred > 0.5, 1.0, 0.0))
 
 
@@ -183,7 +189,8 @@ METRICS = {
     "recall in the top tenth": Metric(
         partial(recall, **TENTH), partial(soft_recall, **TENTH), SORTS, _labels
     ),
-    "F1 at one half": Metric(f1, soft_f1, ({},), _chances, f1_by_hand),
+    "F1, a cast": Metric(f1, soft_f1, ({},), _chances, f1_by_hand),
+    "F1, by where": Metric(f1_by_where, soft_f1, ({},), _chances, f1_by_hand),
     "profit of a rule": Metric(profit, soft_profit, ({},), _loans),
     "median error": Metric(median_error, soft_median_error, SORTS, _numbers),
 }

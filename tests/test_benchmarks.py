@@ -175,6 +175,8 @@ def test_a_rival_that_gives_more_gradient_is_no_bar_met(load):
     assert [b.is_met for b in soft._bars(figures, "x", mode, by_hand, 1_000)] == [False, True]
     assert [b.is_met for b in soft._bars(few, "x", mode, "softsort", 1_000)] == [False]
     assert not soft._bars(many, "x", mode, "softsort", 1_000)
+    failed = {"bevel ms": "out of memory", "rival live": 1.0}
+    assert [b.is_met for b in soft._bars(failed, "x", mode, "softsort", 1_000)] == [False]
     assert not soft._bars({"rival ms": "not installed"}, "x", mode, "softsort", 1_000)
 
 
