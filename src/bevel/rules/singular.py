@@ -12,7 +12,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras import ops as K
+from keras.backend import backend
 
+from bevel.ops.primitives import without_bad_gradient
 from bevel.program import Node
 from bevel.rules.context import Call, Context
 from bevel.soft import Real, Soft, value_of
@@ -54,6 +56,8 @@ def _guarded(tensor: Any) -> Any:
     """
     if "float" not in str(tensor.dtype):  # a list of tensors inside a loop is none
         return tensor
+    if backend() == "torch":  # choosing is slow there
+        return without_bad_gradient(tensor)
 
     @K.custom_gradient
     def passed(x: Any) -> Any:
