@@ -57,7 +57,7 @@ def run_node(node: Node, operands: Sequence[Any], run: Run | None = None) -> lis
 
 def connected(values: Sequence[Any], leaves: Sequence[Any]) -> list[Any]:
     """The values as they are, with a gradient of 0 to the leaves: `backward` finds its way."""
-    nothing = sum(leaf.reshape(-1)[:0].sum() for leaf in leaves)
+    nothing = torch.cat([leaf.reshape(-1)[:0] for leaf in leaves]).sum()
     return [v + nothing.to(v.dtype) if v.is_floating_point() else v for v in values]
 
 
