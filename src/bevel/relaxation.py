@@ -258,7 +258,7 @@ class Relaxed:
         other values than those of the call.
         """
         from bevel.interpreter import Interpreter
-        from bevel.rules.singular import CHOICES
+        from bevel.rules.singular import chooses
         from bevel.soft import Real, Soft, value_of
 
         trained = select(call, self.wrt)
@@ -273,7 +273,8 @@ class Relaxed:
         check_broadcasts(trace.program, call.names)
         _warn_of_state(trace.program)
         executor = frontends.executor()
-        chooses = any(node.op in CHOICES for node in trace.program.walk())
+        inputs = len(trace.program.inputs) + len(trace.program.captures)
+        guarded = chooses(trace.program, [n in trained for n in range(inputs)])
 
         def relaxed(*leaves: Any, state: Any = None) -> Any:
             operands = [*leaves, *trace.captured]
@@ -285,7 +286,7 @@ class Relaxed:
             ]
             softness = self._softness() if state is None else state
             interpreter = Interpreter(
-                executor, softness, self.kernel, self.on_unknown, chooses, log
+                executor, softness, self.kernel, self.on_unknown, guarded, log
             )
             results = interpreter.run(trace.program, soft, operands.__getitem__)
             if self.on_unknown == "error":

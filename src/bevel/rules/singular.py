@@ -14,8 +14,9 @@ from typing import Any
 from keras import ops as K
 from keras.backend import backend
 
+from bevel.activity import moved_by
 from bevel.ops.primitives import without_bad_gradient
-from bevel.program import Node
+from bevel.program import Node, Program
 from bevel.rules.context import Call, Context
 from bevel.soft import Real, Soft, value_of
 
@@ -39,6 +40,22 @@ CHOICES = frozenset({"where", "cond", "switch", "maximum", "minimum", "max", "mi
 
 # Elementwise operations whose derivative is bounded by their own operands' size.
 _TAME = frozenset({"add", "subtract", "negative", "identity", "abs", "astype", "relu", "clip"})
+
+
+def chooses(program: Program, trained: Sequence[bool]) -> bool:
+    """Whether a program chooses between values of which one may have a gradient that is infinite.
+
+    Args:
+        program: The program.
+        trained: For each of its inputs and captures, whether a gradient reaches it.
+    """
+    moving = moved_by(program, trained)
+    for node in program.nodes:
+        if node.op == "where" and moving.isdisjoint(node.args[1:]):
+            continue
+        if node.op in CHOICES or any(n.op in CHOICES for p in node.programs for n in p.walk()):
+            return True
+    return False
 
 
 def expectations(ctx: Context, node: Node, args: Sequence[Any]) -> list[Any]:
