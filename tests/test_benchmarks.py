@@ -131,7 +131,7 @@ def test_every_benchmark_is_run_and_kept(load):
     assert load("run").NAMES == NAMES
     kept = {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json")}
     own_pages = {"metric_table", "metric_backends", "peers", "relaxed_soft", "torchmetrics_table"}
-    own_pages |= {"training"}
+    own_pages |= {"ranking_quality", "training"}
     assert kept == {*NAMES, *own_pages}
 
 
@@ -263,6 +263,121 @@ def test_weighted_cross_entropy_gives_every_class_the_same_weight(load):
         kept = n != 1
         part = float(training.cross_entropy(y_true[kept], z[kept])) * kept.mean()
         assert float(training.weighted(alike)(y_true, z)) == pytest.approx(part, rel=1e-6)
+
+
+@pytest.fixture
+def made_queries(load):
+    """Twelve queries of six to nine documents, whose grade is that of the first feature."""
+    rng = np.random.default_rng(0)
+    found = []
+    for length in [6, 7, 8, 9] * 3:
+        x = rng.normal(size=(length, 3)).astype("float32")
+        x[0, 0] = 3.0  # one is relevant
+        found.append((x, np.clip(np.round(x[:, 0]), 0, 4).astype("float32")))
+    return load("ranking_data").padded(found)
+
+
+def test_the_ranking_page_shows_what_was_kept(load):
+    quality, page = load("ranking_quality"), load("ranking_page")
+    stored = json.loads(quality.STORE.read_text(encoding="utf-8"))
+    names = [row["name"] for row in stored["lists"]]
+    assert names == [quality.ORDERLESS, *quality.LISTS, quality.TREES]
+    assert {len(row["queries"]) for row in stored["lists"] if row["queries"]} == {stored["count"]}
+    assert [row["data"] for row in stored["rows"][::2]] == list(quality.TABLES)
+    assert stored["seeds"] >= 5
+    lengths = {len(v) for row in stored["rows"] for v in row["values"].values()}
+    lengths |= {len(row["seeds"]) for row in stored["lists"] if row["seeds"]}
+    assert lengths == {stored["seeds"]}
+    assert page.PAGE.read_text(encoding="utf-8") == page.page(stored)
+
+
+def test_an_interval_of_a_difference_holds_its_standard_error(load):
+    pairs = np.random.default_rng(1).normal(0.1, 1.0, 400)
+    mean, low, high = load("ranking_page").interval(pairs)
+    error = pairs.std() / np.sqrt(400)
+    assert mean == pairs.mean()
+    assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.05)
+    assert (high + low) / 2 == pytest.approx(mean, abs=0.1 * error)
+
+
+def test_ndcg_is_that_of_scikit_learn_with_exponential_gains(load, made_queries):
+    from sklearn.metrics import ndcg_score
+
+    ndcg = load("ranking_data").ndcg
+    grades = made_queries.grades
+    scores = np.random.default_rng(2).normal(size=(5, *grades.shape))
+    for k in (1, 4, 10):
+        found = ndcg(grades, scores, k)
+        for i, row in enumerate(grades):
+            gains = 2 ** row[row >= 0] - 1
+            for j in range(5):
+                expected = ndcg_score([gains], [scores[j, i, row >= 0]], k=k)
+                assert found[j, i] == pytest.approx(expected)
+
+
+def test_queries_are_read_line_by_line(load):
+    text = "2 qid:1 1:3 2:0.5\n0 qid:1 1:1 2:0.25 # a note\n1 qid:9 1:7 2:0\n"
+    data = load("ranking_data")
+    first, second = data.parsed(text)
+    np.testing.assert_array_equal(first[0], [[3, 0.5], [1, 0.25]])
+    np.testing.assert_array_equal(first[1], [2, 0])
+    queries = data.padded([first, second])
+    assert queries.grades[1].tolist() == [1, -1]
+    assert sorted(queries.grades[0]) == [0, 2]
+    scaled = queries.scaled(np.array([0]))
+    np.testing.assert_allclose(scaled[0].mean(axis=0), 0.0, atol=1e-6)
+    np.testing.assert_allclose(scaled[0].std(axis=0), 1.0, rtol=1e-5)
+    assert not scaled[1, 1].any()
+
+
+def test_every_query_is_reported_on_once_and_never_trained_on(load):
+    folds = load("ranking_quality").folds(12, seed=3)
+    assert sorted(np.concatenate([report for *_, report in folds])) == list(range(12))
+    for parts in folds:
+        assert sorted(np.concatenate(parts)) == list(range(12))
+    assert len({tuple(choose) for _, choose, _ in folds}) == len(folds)
+
+
+@pytest.mark.parametrize("name", ["squared error", "NDCG"])
+def test_a_ranker_learns_the_order_of_made_queries(load, made_queries, name, monkeypatch):
+    quality = load("ranking_quality")
+    monkeypatch.setattr(quality, "RATES", (0.1,))
+    found = quality.ranked(name, made_queries, seeds=1, epochs=2)
+    orderless = quality.ranked(quality.ORDERLESS, made_queries, seeds=9, epochs=0)
+    assert found.shape == (1, 12)
+    assert found.mean() > orderless.mean() + 0.1
+
+
+def test_a_trainer_starts_anew_each_time(load, made_queries):
+    quality = load("ranking_quality")
+    train = quality.Trainer((9, 3), quality.squared_error, epochs=1, batch=4)
+    data = made_queries.features, made_queries.grades, np.arange(8)
+    first, again, other = (train(*data, seed) for seed in (0, 0, 1))
+    assert first.shape == (len(quality.RATES), 12, 9)
+    np.testing.assert_allclose(first, again, rtol=1e-5, atol=1e-6)
+    assert abs(first - other).max() > 0.01
+
+
+def test_row_losses_are_judged_on_rows_held_out(load, monkeypatch):
+    quality, data = load("ranking_quality"), load("real_data")
+    monkeypatch.setattr(quality, "RATES", (0.1,))
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(120, 2)).astype("float32")
+    numbers = (inputs[:, 0] > 0.5).astype("int64")
+    rows = quality.on_rows(data.Examples("made", inputs, numbers, 2), seeds=1, epochs=2)
+    assert [row["metric"] for row in rows] == ["AUC", "average precision"]
+    for row in rows:
+        assert list(row["values"]) == list(load("ranking_page").LOSSES)
+        assert min(value[0] for value in row["values"].values()) > 0.6
+
+
+def test_weighted_cross_entropy_of_one_is_plain(load):
+    quality = load("ranking_quality")
+    y, z = np.array([[0.0], [1.0]], "float32"), np.array([[0.5], [-1.0]], "float32")
+    expected = [np.log1p(np.exp(0.5)), np.log1p(np.exp(1.0))]
+    assert float(quality.cross_entropy()(y, z)) == pytest.approx(np.mean(expected), rel=1e-6)
+    expected[1] *= 3
+    assert float(quality.cross_entropy(3.0)(y, z)) == pytest.approx(np.mean(expected), rel=1e-6)
 
 
 def test_a_table_is_read_from_a_wheel(load, monkeypatch, tmp_path):

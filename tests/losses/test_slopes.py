@@ -1,7 +1,7 @@
 """The gradients of losses against differences of their values in float64.
 
-The units in which scores and errors are measured are constants for the gradient, by design; here
-they are held, so that differences see what the gradient sees.
+The units in which errors are measured, and scores for hinges, are constants for the gradient, by
+design; where gradients are compared they are held, so that differences see what the gradient sees.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ from functools import partial
 import keras
 import numpy as np
 import pytest
+from keras import ops as K
 
 from bevel import losses
 from bevel.losses import concordance, lists, operating, ranking, robust
 from bevel.losses import partial as partial_area
+from bevel.losses.surrogate import standardised
 from tests.contract.gradients import array, tensor, value_and_gradient
 
 if keras.backend.backend() == "jax":
@@ -70,6 +72,27 @@ CASES = {
     },
 }
 
+# By kernels from 0 to 1, where the unit of the scores has its gradient; and whether nothing else in
+# the loss is a constant for it.
+GROWING = {
+    "AUC": (partial(losses.AUC, kernel="logistic"), binary, True),
+    "AUC micro": (partial(losses.AUC, kernel="linear", average="micro"), binary, True),
+    "AveragePrecision": (losses.AveragePrecision, binary, True),
+    "PartialAUC": (partial(losses.PartialAUC, 0.3, kernel="arctan"), binary, True),
+    "RecallAtPrecision": (partial(losses.RecallAtPrecision, 0.7, kernel="cubic"), binary, False),
+    "PrecisionAtRecall": (partial(losses.PrecisionAtRecall, 0.7, kernel="cubic"), binary, False),
+    "PrecisionAtK": (partial(losses.PrecisionAtK, 7), binary, True),
+    "RecallAtK": (partial(losses.RecallAtK, 7), binary, True),
+    "Spearman": (losses.Spearman, real, True),
+    "Kendall": (partial(losses.Kendall, kernel="quadratic"), real, True),
+    "ConcordanceIndex": (partial(losses.ConcordanceIndex, kernel="quadratic"), survival, True),
+    "NDCG": (partial(losses.NDCG, kernel="logistic"), ranked, True),
+    "NDCG@2": (partial(losses.NDCG, k=2, kernel="gaussian"), ranked, False),
+    "MeanAveragePrecision": (losses.MeanAveragePrecision, ranked, True),
+    "MRR": (partial(losses.MRR, kernel="algebraic"), ranked, True),
+}
+SELDOM = ("AUC micro", "RecallAtK", "ConcordanceIndex", "NDCG@2", "MRR")
+
 BRIEF = ("AUC", "PartialAUC two-way", "RecallAtPrecision", "PrecisionAtRecall", "Kendall", "MRR@2",
          "ConcordanceIndex", "ToleranceAccuracy", "ListNet", "Pairwise hinge none",
          "Pairwise logistic ndcg")  # fmt: skip
@@ -79,7 +102,7 @@ BRIEF = ("AUC", "PartialAUC two-way", "RecallAtPrecision", "PrecisionAtRecall", 
 def held(monkeypatch):
     """Every unit is 1."""
     for module in (ranking, partial_area, operating, concordance, lists):
-        monkeypatch.setattr(module, "standardised", lambda scores, weights: scores)
+        monkeypatch.setattr(module, "standardised", lambda scores, weights, kernel: scores)
 
     def in_units_of_one(function):
         def call(*args, scale=None, **how):
@@ -123,3 +146,49 @@ def test_the_slope_of_a_median_where_the_mean_error_stays():
         directions = rng.normal(size=(2, n))
         directions -= (directions * side[:n]).mean(1, keepdims=True) * side[:n]
         check(losses.MedianAbsoluteError(dtype="float64"), y[:n], p[:n], directions)
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=[pytest.mark.slow] * (c in SELDOM)) for c in GROWING]
+)
+def test_scores_gain_nothing_by_growing_or_moving(case):
+    make, data, is_whole = GROWING[case]
+    rng = np.random.default_rng(4)
+    y, p = data(rng)
+    p = 3 * p + 7
+    loss, y_tensor = make(dtype="float64"), tensor(y, "float64")
+    _, (found,) = value_and_gradient(lambda p: loss(y_tensor, p), tensor(p, "float64"))
+    here = (y >= 0) * 1.0 if data is ranked else np.ones_like(p)
+    growth = here * (p - (here * p).sum(-1, keepdims=True) / here.sum(-1, keepdims=True))
+    sizes = np.linalg.norm(found, axis=-1) * np.linalg.norm(growth, axis=-1)
+    assert np.any(sizes > 0)
+    assert np.all(np.abs((found * growth).sum(-1)) <= 1e-9 * sizes.max())
+    assert np.all(np.abs(found.sum(-1)) <= 1e-9 * sizes.max())
+    if is_whole:
+        check(loss, y, p, here * rng.normal(size=(2, *p.shape)))
+
+
+@pytest.mark.parametrize("kernel", ["hinge", "squared_hinge"])
+def test_the_unit_of_a_hinge_is_a_constant(kernel):
+    rng = np.random.default_rng(5)
+    p, w, g = rng.normal(size=(1, 9)), rng.random((1, 9)), rng.normal(size=(1, 9))
+    center = (w * p).sum() / w.sum()
+    unit = 2**0.5 * (w * np.abs(p - center)).sum() / w.sum()
+    p, w = tensor(p, "float64"), tensor(w, "float64")
+    _, (found,) = value_and_gradient(lambda p: g * standardised(p, w, kernel), p)
+    np.testing.assert_allclose(found, g / unit, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "hinge"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_unit_is_finite_at_equal_and_at_any_scores(kernel, dtype):
+    weights = tensor([[1.0, 0.0, 2.0, 1.0]], dtype)
+    rows = [[0.1, 0.1, 0.1, 0.1], [0.0, 0.0, 0.0, 0.0], [1.0, 5.0, 1.0, 1.0], [0.0, 1.0, 2.0, 4.0]]
+    for row in rows:
+        for size in (1.0, 1e-25, 1e25):
+            scores = tensor([[size * s for s in row]], dtype)
+            value, (found,) = value_and_gradient(
+                lambda s: K.tanh(standardised(s, weights, kernel)), scores
+            )
+            assert np.isfinite(value).all()
+            assert np.isfinite(found).all()

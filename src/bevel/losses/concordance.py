@@ -69,7 +69,7 @@ class Kendall(Surrogate):
     def values(self, y_true: Any, y_pred: Any, weights: Any) -> tuple[Any, Any]:
         w = columns(full_weights(weights, y_pred))
         w = ratio(w, K.sum(w, axis=-1, keepdims=True))  # sums of squares stay near 1
-        s = standardised(columns(y_pred), w)
+        s = standardised(columns(y_pred), w, self.kernel)
         labels, order = keys(columns(y_true)), keys(s)
         wrong = sum_before(-s, labels, w, self.kernel, self.temperature)
         wrong = K.sum(w * wrong, axis=-1)
@@ -155,7 +155,7 @@ class ConcordanceIndex(Surrogate):
         censored = K.cast(events == 0, "int32")
         # at the same time events come first; 2 n at most
         key = 2 * keys(times) + censored
-        s = standardised(K.reshape(y_pred, (1, -1)), w)
+        s = standardised(K.reshape(y_pred, (1, -1)), w, self.kernel)
         first = w * events
         behind = sum_before(s if self.risk else -s, key, first, self.kernel, self.temperature)
         known = K.sum(w * weight_before(key, first), axis=-1)

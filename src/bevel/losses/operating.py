@@ -29,7 +29,7 @@ class _Operating(Columns):
     temperature: float
 
     def of_columns(self, y: Any, scores: Any, weights: Any) -> tuple[Any, Any]:
-        s = standardised(scores, weights)
+        s = standardised(scores, weights, self.kernel)
         positive, negative = weights * y, weights * (1 - y)
         above = pairwise_sum(-s, weights=negative, kernel=self.kernel, temperature=self.temperature)
         # rows of weight 0 stand where they stand and find nothing

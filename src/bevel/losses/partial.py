@@ -93,7 +93,7 @@ class PartialAUC(Columns):
         )  # fmt: skip
 
     def of_columns(self, y: Any, scores: Any, weights: Any) -> tuple[Any, Any]:
-        s = standardised(scores, weights)
+        s = standardised(scores, weights, self.kernel)
         negative = _foremost(s, weights * (1 - y), self.max_fpr)
         positive = _foremost(-s, weights * y, 1 - self.min_tpr)
         return wrong_pairs(s, positive, negative, self.kernel, self.temperature)

@@ -1,8 +1,7 @@
 """Losses of a ranking of all rows: the area under the ROC curve, average precision, Spearman.
 
 All three are pairwise sums over the scores of one column (`bevel.ops.pairwise_sum`), exact and in
-O(n log n). Scores may be of any size: they are measured in units of their own spread, a constant
-for the gradient.
+O(n log n). Scores may be of any size: they are measured in units of their own spread.
 """
 
 from __future__ import annotations
@@ -75,7 +74,7 @@ class AUC(Columns):
         )  # fmt: skip
 
     def of_columns(self, y: Any, scores: Any, weights: Any) -> tuple[Any, Any]:
-        s = standardised(scores, weights)
+        s = standardised(scores, weights, self.kernel)
         return wrong_pairs(s, weights * y, weights * (1 - y), self.kernel, self.temperature)
 
 
@@ -147,7 +146,7 @@ class AveragePrecision(Columns):
         )  # fmt: skip
 
     def of_columns(self, y: Any, scores: Any, weights: Any) -> tuple[Any, Any]:
-        scores = standardised(scores, weights)
+        scores = standardised(scores, weights, self.kernel)
         return average_precision(y, scores, weights, self.kernel, self.temperature)
 
 
@@ -218,7 +217,7 @@ class Spearman(Surrogate):
         w = columns(full_weights(weights, y_pred))
         if "int" in dtype_of(y_true):
             y_true = y_true - K.min(y_true, axis=0, keepdims=True)  # dates have too many digits
-        y, s = columns(K.cast(y_true, y_pred.dtype)), standardised(columns(y_pred), w)
+        y, s = columns(K.cast(y_true, y_pred.dtype)), standardised(columns(y_pred), w, self.kernel)
         soft = pairwise_sum(s, weights=w, kernel=self.kernel, temperature=self.temperature)
         hard = pairwise_sum(y, weights=w, temperature=0)
         correlation, some = correlated(hard, soft, w)

@@ -27,6 +27,8 @@ from bevel.ops import max as soft_max
 from bevel.ops.arguments import check_temperature, compute_dtype
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "none", None)
+HINGES = ("hinge", "squared_hinge")
+"""The kernels that rise without an end."""
 
 
 class Surrogate(keras.losses.Loss):
@@ -164,15 +166,30 @@ def columns(x: Any) -> Any:
     return K.transpose(K.reshape(x, (-1, x.shape[-1])))
 
 
-def standardised(scores: Any, weights: Any) -> Any:
-    """Scores in units of a typical difference along the last axis, a constant for the gradient.
+def standardised(scores: Any, weights: Any, kernel: str) -> Any:
+    """Scores in units of a typical difference along the last axis.
 
     For a normal distribution that unit is the mean distance of two draws. It is 1 where all scores
-    are equal.
+    are equal. For a hinge it is a constant for the gradient: pairs in the wrong order keep scores
+    from growing. By a kernel from 0 to 1 all would gain by mere growth, without end and without a
+    change of their order; there center and unit have their gradients, so that the loss, which
+    growth does not change, has none in that direction.
+
+    Args:
+        scores: Shape (rows, n).
+        weights: Likewise.
+        kernel: What the differences are to be counted by.
     """
+    scores = _in_units(scores, K.stop_gradient(scores), weights)
+    # in two steps, so that the squares of very small and very large units never occur
+    return scores if kernel in HINGES else _in_units(scores, scores, weights)
+
+
+def _in_units(scores: Any, measured: Any, weights: Any) -> Any:
+    """Scores, from the center and in the unit of those that are measured."""
     total = K.sum(weights, axis=-1, keepdims=True)
-    center = K.stop_gradient(ratio(K.sum(weights * scores, axis=-1, keepdims=True), total))
-    distance = K.abs(K.stop_gradient(scores) - center)
+    center = ratio(K.sum(weights * measured, axis=-1, keepdims=True), total)
+    distance = K.abs(measured - center)
     unit = math.sqrt(2) * ratio(K.sum(weights * distance, axis=-1, keepdims=True), total)
     usable = K.logical_and(K.isfinite(unit), unit > 0)
     return (scores - center) / K.where(usable, unit, K.ones_like(unit))

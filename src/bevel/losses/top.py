@@ -50,7 +50,7 @@ class _Top(Surrogate):
                 "unknown size."
             )
         k = min(max(round(self.k * n), 1) if self.k < 1 else int(self.k), n)
-        scores = K.where(w > 0, standardised(s, w), K.full_like(s, -_FAR))
+        scores = K.where(w > 0, standardised(s, w, "linear"), K.full_like(s, -_FAR))
         among = w * top_k_mask(scores, k, temperature=self.temperature)
         return self.of_hits(K.sum(among * y, -1), K.sum(among, -1), K.sum(w * y, -1))
 
