@@ -55,9 +55,7 @@ MOST_MEMORY = 8 * 2**30
 
 def run_cell(name: str, rows: int, n: int, rounds: int) -> dict[str, Any]:
     """What one function costs and gives, in this process."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
+    confine()
     peer = TABLE[name]
     inputs = peer.inputs(rows, n)
     timed, sort, both = FRAMEWORKS[peer.framework](peer.make(), *inputs)
@@ -71,7 +69,7 @@ def run_cell(name: str, rows: int, n: int, rounds: int) -> dict[str, Any]:
         "ms": times["soft"].median * 1e3,
         "ratio": times["soft"].median / times["sort"].median,
         "mib": max(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before, 0.0),
-        "live": float((np.abs(gradient) > 1e-9 * np.abs(gradient).max()).mean()),
+        "live": live(gradient),
     }
     x = inputs[0]
     if peer.kind == "rank":
@@ -80,6 +78,18 @@ def run_cell(name: str, rows: int, n: int, rounds: int) -> dict[str, Any]:
     if peer.kind == "sort":
         found["error"] = float(np.abs(value - np.sort(x, axis=-1)).mean())
     return found
+
+
+def confine() -> None:
+    """Keeps this process to one core and 8 GiB."""
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
+
+
+def live(gradient: np.ndarray) -> float:
+    """The share of elements with a gradient."""
+    return float((np.abs(gradient) > 1e-9 * np.abs(gradient).max()).mean())
 
 
 def _resident() -> float:
@@ -93,31 +103,46 @@ def _resident() -> float:
 
 def cell_elsewhere(peer: Peer, rows: int, n: int, rounds: int, limit: float) -> dict[str, Any]:
     """The same in a process of its own, or how that ended."""
-    call = [sys.executable, __file__, "--cell", peer.name, "--rounds", str(rounds)]
-    environment = os.environ | {"KERAS_BACKEND": peer.framework, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    call = [__file__, "--cell", peer.name, "--rounds", str(rounds)]
+    return elsewhere([*call, "--rows", str(rows), "--n", str(n)], peer.framework, limit)
+
+
+def elsewhere(call: list[str], framework: str, limit: float) -> dict[str, Any]:
+    """The last JSON line of a Python process with one thread, and as `failed` how it ended."""
+    environment = os.environ | {"KERAS_BACKEND": framework, "TF_CPP_MIN_LOG_LEVEL": "3"}
     environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     try:
         run = subprocess.run(  # noqa: S603
-            [*call, "--rows", str(rows), "--n", str(n)],
+            [sys.executable, *call],
             env=environment, capture_output=True, text=True, timeout=limit, check=False,
         )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return {"failed": f"over {limit:.0f} s"}
-    lines = [line for line in run.stdout.splitlines() if line.startswith("{")]
-    if run.returncode == 0 and lines:
-        return json.loads(lines[-1])
+    except subprocess.TimeoutExpired as error:
+        return _last(bytes(error.stdout or b"").decode()) | {"failed": f"over {limit:.0f} s"}
+    found = _last(run.stdout)
+    if run.returncode == 0 and found:
+        return found
     kinds = [s.partition(":")[0] for s in run.stderr.splitlines() if _ERROR.match(s)]
     last = kinds[-1].rpartition(".")[2] if kinds else f"ended with {run.returncode}"
-    text = run.stderr.lower()
-    is_full = any(w in text for w in _FULL)
-    return {"failed": "out of memory" if is_full or run.returncode == -9 else last}
+    if is_full(run.stderr) or run.returncode == -9:
+        last = "out of memory"
+    return found | {"failed": last}
+
+
+def is_full(text: str) -> bool:
+    """Whether a message is about memory that is not there."""
+    return any(words in text.lower() for words in _FULL)
+
+
+def _last(text: str) -> dict[str, Any]:
+    lines = [line for line in text.splitlines() if line.startswith("{")]
+    return json.loads(lines[-1]) if lines else {}
 
 
 def measure(rounds: int, limit: float, few: bool, budget: float, only: str = "") -> Result:
     """All cells, one process after another; a peer that ran out of time is not asked for more."""
     kept = [tuple(row) for row in load("peers").rows] if only else []
     rows: list[tuple[str | float, ...]] = []
-    facts = machine() | {name: _version(name) for name in PACKAGES}
+    facts = machine() | {name: version(name) for name in PACKAGES}
     begun = time.monotonic()
     for peer in TABLE.values():
         if not re.search(only, peer.name):
@@ -127,7 +152,7 @@ def measure(rounds: int, limit: float, few: bool, budget: float, only: str = "")
         for shape in peer.shapes or (FEW if few else SHAPES):
             told = "x".join(f"{n:,}" for n in shape)
             needs = peer.needs or peer.framework
-            if _version(needs) == "not installed":
+            if version(needs) == "not installed":
                 found = {"failed": "not installed"}
             elif is_lost and shape[1] > 1_000:
                 found = {"failed": "not tried: a smaller one failed"}
@@ -166,22 +191,21 @@ def measure(rounds: int, limit: float, few: bool, budget: float, only: str = "")
     )
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "not installed"
 
 
-def write_page() -> None:
+def page() -> str:
     """`docs/peers.md` from what was kept."""
     from run import _section  # its tables look the same
 
     result = load("peers")
     groups: Iterable[str] = dict.fromkeys(str(row[0]) for row in result.rows)
     counts = ", ".join(f"{sum(r[0] == g for r in result.rows)} of {g}" for g in groups)
-    text = f"{HEAD}\n{_section(result)}\nCells: {counts}.\n"
-    PAGE.write_text(text, encoding="utf-8")
+    return f"{HEAD}\n{_section(result)}\nCells: {counts}.\n"
 
 
 def main(
@@ -203,7 +227,7 @@ def main(
     if not docs:
         report(measure(rounds, limit, few, budget, only), save)
     if docs or save:
-        write_page()
+        PAGE.write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":

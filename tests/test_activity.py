@@ -8,6 +8,7 @@ import tensorflow as tf
 
 import bevel
 from bevel.activity import feeding, varying
+from bevel.rules.singular import chooses
 
 X = np.linspace(-1.0, 1.0, 4).astype("float32")
 
@@ -102,3 +103,19 @@ def test_feeding_leaves_out_what_no_result_needs():
     program = bevel.trace(lambda x, y: x * 2.0, X, X)
     assert program.inputs[0].id in feeding(program)
     assert program.inputs[1].id not in feeding(program)
+
+
+@pytest.mark.parametrize(
+    ("fn", "expected"),
+    [
+        (lambda x, y: tf.where(x > 0, 1.0, 0.0), False),
+        (lambda x, y: tf.where(x > 0, tf.sqrt(y), 0.0), False),
+        (lambda x, y: tf.where(x > 0, tf.sqrt(x), 0.0), True),
+        (lambda x, y: tf.cond(y[0] > 0, lambda: x, lambda: 2.0 * x), True),
+        (lambda x, y: tf.function(lambda a: tf.maximum(a, 0.5))(x), True),
+    ],
+)
+def test_a_choice_between_values_without_a_gradient_is_none(fn, expected):
+    program = bevel.trace(fn, X, X)
+    trained = [n == 0 for n in range(2 + len(program.captures))]
+    assert chooses(program, trained) is expected

@@ -130,8 +130,8 @@ def test_kept_results_are_complete(load, name):
 def test_every_benchmark_is_run_and_kept(load):
     assert load("run").NAMES == NAMES
     kept = {path.stem for path in (ROOT / "benchmarks" / "results").glob("*.json")}
-    own_pages = {"metric_table", "metric_backends", "torchmetrics_table", "training"}
-    own_pages |= {"ranking_quality"}
+    own_pages = {"metric_table", "metric_backends", "peers", "relaxed_soft", "torchmetrics_table"}
+    own_pages |= {"ranking_quality", "training"}
     assert kept == {*NAMES, *own_pages}
 
 
@@ -147,6 +147,42 @@ def test_a_metric_is_measured(load):
     assert (row.verdict, row.relaxed) == ("blocked", ["greater", "logical_and"])
     assert row.descent >= 0.99
     assert row.cost > 0
+
+
+def test_the_page_of_peers_shows_what_was_kept(load):
+    peers = load("peers")
+    assert peers.PAGE.read_text(encoding="utf-8") == peers.page()
+
+
+def test_relaxed_code_was_held_against_rewritings(load):
+    soft = load("relaxed_soft")
+    result = load("measure").load("relaxed_soft")
+    assert soft.PAGE.read_text(encoding="utf-8") == soft.page()
+    rows = [row[:2] + row[3:4] for row in result.rows]
+    expected = [
+        (metric, mode, f"{n:,}")
+        for metric in soft.METRICS
+        for mode in soft.MODES
+        for n in soft.SIZES
+        for _ in soft.rivals_of(metric, mode)
+    ]
+    assert rows == expected
+    assert all(len(row) == len(result.columns) for row in result.rows)
+
+
+def test_a_rival_that_gives_more_gradient_is_no_bar_met(load):
+    soft = load("relaxed_soft")
+    figures = {"ratio": 0.5, "bevel live": 1.0, "rival live": 1.0, "bevel first": 3.0}
+    few, many = figures | {"bevel live": 0.1}, figures | {"rival live": 0.1}
+    mode, by_hand = "JAX, jitted", soft.BY_HAND
+    assert [b.is_met for b in soft._bars(figures, "x", mode, "softsort", 1_000)] == [True]
+    assert [b.is_met for b in soft._bars(figures, "x", mode, "softsort", 100_000)] == [False]
+    assert [b.is_met for b in soft._bars(figures, "x", mode, by_hand, 1_000)] == [False, True]
+    assert [b.is_met for b in soft._bars(few, "x", mode, "softsort", 1_000)] == [False]
+    assert not soft._bars(many, "x", mode, "softsort", 1_000)
+    failed = {"bevel ms": "out of memory", "rival live": 1.0}
+    assert [b.is_met for b in soft._bars(failed, "x", mode, "softsort", 1_000)] == [False]
+    assert not soft._bars({"rival ms": "not installed"}, "x", mode, "softsort", 1_000)
 
 
 def test_every_metric_was_trained_on_real_data(load):

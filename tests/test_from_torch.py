@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import linecache
+
 import keras
 import numpy as np
 import pytest
@@ -297,3 +299,46 @@ def test_soft_positions_behind_a_whole_axis_tend_to_the_hard_ones():
 def test_columns_of_a_table_of_positions_stay_soft_positions():
     found, expected = relaxed_and_by_weights()
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+PICKED = {
+    "spread": lambda y, p: y[p > 0.4].std() + p[p > 0.4].var(unbiased=False),
+    "columns": lambda y, p: torch.stack([p, y], 1)[p > 0.4].var(0).sum(),
+    "product": lambda y, p: (1 + p[p > 0.4]).prod(),
+    "median": lambda y, p: p[p > 0.4].median(),
+    "quantile": lambda y, p: torch.quantile(p[p > 0.4], 0.3),
+    "largest": lambda y, p: torch.topk(p[p > 0.4], 2).values.sum(),
+    "last": lambda y, p: p[p > 0.4][-1] + p[p > 0.4][0],
+    "sorted": lambda y, p: y[p > 0.4][torch.sort(p[p > 0.4], descending=True).indices[0]],
+    "best": lambda y, p: torch.stack([p, y], 1)[p > 0.4][p[p > 0.4].argmax(), 1],
+    "again": lambda y, p: y[p > 0.4][p[p > 0.4] > 0.5].sum(),
+    "positions": lambda y, p: y[torch.where(p > 0.4)[0][torch.where(p[p > 0.4] < 0.8)[0]]].sum(),
+    "first": lambda y, p: y[p > 0.4][torch.where(p[p > 0.4] == p[p > 0.4].max())[0][0]],
+}
+
+
+@pytest.mark.parametrize("name", PICKED)
+def test_what_is_asked_of_picked_rows_has_its_hard_limit_and_a_gradient(name):
+    rng = np.random.default_rng(2)
+    y, p = (torch.tensor(rng.random(9), dtype=torch.float32) for _ in range(2))
+    limit = bevel.relax(PICKED[name], temperature=1e-4)(y, p)
+    torch.testing.assert_close(limit, PICKED[name](y, p), atol=2e-3, rtol=0)
+    p.requires_grad_()
+    (found,) = torch.autograd.grad(bevel.relax(PICKED[name])(y, p), p)
+    assert found.isfinite().all()
+    assert (found != 0).sum() >= 8
+
+
+def test_a_way_without_a_gradient_warns_at_its_branch_and_gives_zeros():
+    def best_taken(y, p):
+        taken = y[p > 2]
+        if len(taken) > 0:
+            return taken.max()
+        return torch.tensor(0.0)
+
+    y, p = drawn()
+    with pytest.warns(bevel.errors.ConstantWarning, match="`best_taken`") as caught:
+        value = bevel.relax(best_taken)(y, p)
+    assert "if len(taken)" in linecache.getline(caught[0].filename, caught[0].lineno)
+    (found,) = torch.autograd.grad(value, p)
+    assert not found.any()

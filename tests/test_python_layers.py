@@ -11,7 +11,7 @@ from keras import ops as K
 import bevel
 from bevel.errors import BevelTypeError, BevelValueError
 from tests import plain_functions as P
-from tests.contract.gradients import BACKEND, MODES, array, second_derivative, tensor
+from tests.contract.gradients import BACKEND, MODES, WAYS, array, second_derivative, tensor
 from tests.contract.gradients import value_and_gradient as run
 
 X = np.array([[-3.2, -1.7, -0.6, -0.2], [0.3, 0.8, 1.9, 3.4]], "float32")
@@ -197,7 +197,7 @@ PAIRS = {
 }
 
 
-@pytest.mark.parametrize("mode", ["eager", *MODES])
+@pytest.mark.parametrize("mode", WAYS)
 @pytest.mark.parametrize("name", PAIRS)
 def test_a_gradient_of_ones_own(name, mode):
     forward, gradient, expected, of_labels = PAIRS[name]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from bevel import ops
 from bevel.errors import BevelTypeError, BevelValueError
 
-from .contract.gradients import MODES, array, gradient, tensor, value_and_gradient
+from .contract.gradients import WAYS, array, gradient, tensor, value_and_gradient
 
 KERNELS = ("logistic", "arctan", "algebraic", "linear", "gaussian")
 # Lower and upper end, centre, width, base and height of the four cells of the classical neuron.
@@ -40,7 +40,7 @@ def _neuron(z: np.ndarray, k: float) -> tuple[np.ndarray, np.ndarray]:
     return value, slope
 
 
-@pytest.mark.parametrize("mode", ["eager", *MODES])
+@pytest.mark.parametrize("mode", WAYS)
 @pytest.mark.parametrize("k", [1, 10, 100])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-6), ("float64", 1e-12)])
 def test_the_neuron_is_the_classical_one(k: int, dtype: str, tolerance: float, mode: str) -> None:

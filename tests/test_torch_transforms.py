@@ -34,10 +34,16 @@ def f1(y_true, y_pred):
     return 2 * both / (torch.sum(hit) + torch.sum(y_true))
 
 
+def choice(y_true, y_pred):
+    return torch.where(y_pred > 0.5, y_true * y_pred.exp(), 0.1).mean()
+
+
 RELAXED = bevel.relax(f1)
+CHOICE = bevel.relax(choice)
 RECALL = MetricLoss(keras.metrics.Recall())
 FUNCTIONS = {
     "relaxed": lambda q: RELAXED(LABELS, q),
+    "choice": lambda q: CHOICE(LABELS, q),
     "auc": lambda q: AUC()(LABELS, q),
     "dice": lambda q: Dice()(LABELS[None], q[None]),
     "comparison": lambda q: bevel.ops.greater(q, 0.5).sum(),
@@ -65,7 +71,16 @@ def test_second_derivatives(name):
     torch.testing.assert_close(jacrev(jacrev(fn))(CHANCES), expected)
 
 
-@pytest.mark.parametrize("name", ["relaxed", "comparison"])
+def test_only_a_missing_number_has_a_missing_gradient_where_a_program_chooses():
+    x = torch.tensor([1.0, 200.0, float("nan")])
+    fn = bevel.relax(lambda q: torch.where(q > 20, q, torch.log(1 + q.exp())))
+    found = of_autograd(lambda q: fn(q)[:2].sum(), x)
+    assert found[0] > 0.5
+    assert found[1] == 1
+    assert of_autograd(lambda q: fn(q).sum(), x).isnan().tolist()[2]
+
+
+@pytest.mark.parametrize("name", ["relaxed", "comparison", "choice"])
 def test_forward_mode(name):
     fn = FUNCTIONS[name]
     _, slope = jvp(fn, (CHANCES,), (torch.ones(5),))

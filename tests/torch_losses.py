@@ -54,6 +54,13 @@ def binary(seed: int, n: int = 12) -> tuple[np.ndarray, np.ndarray]:
     return y, rng.uniform(0.1, 0.9, n).astype("float32")
 
 
+def led(seed: int, n: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """The highest one is positive."""
+    y, p = binary(seed, n)
+    p[1] = 0.95
+    return y, p
+
+
 def classes(seed: int, n: int = 9, c: int = 3) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(n, c)).astype("float32")
@@ -580,3 +587,26 @@ def spearman_of_mean_ranks(y, p):
 def share_of_allowed_classes(y, scores):
     allowed = torch.tensor([0, 2])
     return torch.isin(scores.argmax(-1), allowed).float().mean()
+
+
+@loss(returns, "aten::gt", line="p > 0", maximize=True, best=10.0, descends=None)
+def sharpe_of_the_trades(y, p):
+    taken = y[p > 0]
+    return taken.mean() / (taken.std() + 1e-3)
+
+
+@loss(binary, "aten::gt", line="> 0.5", verdict="partial", descends=0.9)
+def median_error_of_the_confident(y, p):
+    error = (y - p).abs()[p > 0.5]
+    return error.median() if len(error) else error.sum()
+
+
+@loss(led, "aten::sort", line="p.argsort", maximize=True, best=1.0)
+def best_recall_at_precision(y, p):
+    order = p.argsort(descending=True)
+    hits = y[order].cumsum(0)
+    precision, recall = hits / torch.arange(1, len(y) + 1), hits / y.sum()
+    rows = torch.stack([recall, precision], dim=1)[precision >= 0.7]
+    if len(rows) == 0:
+        return recall[0] * 0
+    return rows[rows[:, 0].argmax(), 0]

@@ -16,13 +16,19 @@ def varying(program: Program, operands: Sequence[bool]) -> list[bool]:
         program: The program.
         operands: For each of its inputs and captures, whether it varies.
     """
+    moving = moved_by(program, operands)
+    return [i in moving for i in program.outputs]
+
+
+def moved_by(program: Program, operands: Sequence[bool]) -> set[int]:
+    """Ids of all values of a program, not those in nested ones, that may vary with an operand."""
     heads = (*program.inputs, *program.captures)
     moving = {v.id for v, moves in zip(heads, operands, strict=True) if moves}
     for node in program.nodes:
         for value, moves in zip(node.outputs, _results(node, moving), strict=True):
             if moves:
                 moving.add(value.id)
-    return [i in moving for i in program.outputs]
+    return moving
 
 
 def _results(node: Node, moving: set[int]) -> list[bool]:

@@ -89,6 +89,10 @@ class StateWarning(UserWarning):
     """A relaxed function leaves a variable as it is that the function itself would change."""
 
 
+class ConstantWarning(UserWarning):
+    """A call of a relaxed function took a way on which nothing depends on the prediction."""
+
+
 class TargetError(BevelError):
     """A command-line target such as `metrics.py:f1` names nothing that can be used."""
 

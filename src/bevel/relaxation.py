@@ -25,6 +25,7 @@ from bevel.errors import (
     BevelError,
     BevelTypeError,
     BevelValueError,
+    ConstantWarning,
     StateWarning,
     excerpt,
     printable,
@@ -257,8 +258,8 @@ class Relaxed:
         other values than those of the call.
         """
         from bevel.interpreter import Interpreter
-        from bevel.rules.singular import CHOICES
-        from bevel.soft import Real, value_of
+        from bevel.rules.singular import chooses
+        from bevel.soft import Real, Soft, value_of
 
         trained = select(call, self.wrt)
         for n in trained:
@@ -272,7 +273,8 @@ class Relaxed:
         check_broadcasts(trace.program, call.names)
         _warn_of_state(trace.program)
         executor = frontends.executor()
-        chooses = any(node.op in CHOICES for node in trace.program.walk())
+        inputs = len(trace.program.inputs) + len(trace.program.captures)
+        guarded = chooses(trace.program, [n in trained for n in range(inputs)])
 
         def relaxed(*leaves: Any, state: Any = None) -> Any:
             operands = [*leaves, *trace.captured]
@@ -284,12 +286,15 @@ class Relaxed:
             ]
             softness = self._softness() if state is None else state
             interpreter = Interpreter(
-                executor, softness, self.kernel, self.on_unknown, chooses, log
+                executor, softness, self.kernel, self.on_unknown, guarded, log
             )
             results = interpreter.run(trace.program, soft, operands.__getitem__)
             if self.on_unknown == "error":
                 interpreter.check_result(results)
             values = [value_of(r) for r in results]
+            if frontends.depends_on_values(trace) and not any(isinstance(r, Soft) for r in results):
+                _warn_of_a_constant(trace)
+                values = executor.connected(values, [operands[n] for n in trained])
             if self.forward == "hard":
                 exact = executor.run_program(trace.program, operands)
                 values = [_straight_through(h, v) for h, v in zip(exact, values, strict=True)]
@@ -307,6 +312,19 @@ def _warn_of_state(program: Program) -> None:
                 "read back from it is followed as a value"
             )
             warnings.warn_explicit(message, StateWarning, node.loc.file, node.loc.line)
+
+
+def _warn_of_a_constant(trace: Any) -> None:
+    """Warns at the branch, if it is known, that took a way without a gradient."""
+    message = (
+        f"`{trace.name}` took a way on which nothing depends on the prediction: the gradient of "
+        "this call is 0"
+    )
+    places = sorted((c for c in trace.checks if c is not None), key=lambda c: (c.file, c.line))
+    if places:
+        warnings.warn_explicit(message, ConstantWarning, places[-1].file, places[-1].line)
+    else:
+        warnings.warn(message, ConstantWarning, stacklevel=2)
 
 
 @dataclass(frozen=True)

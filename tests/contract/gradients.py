@@ -12,11 +12,18 @@ from typing import Any
 
 import keras
 import numpy as np
+import pytest
 from keras import ops as K
 
 BACKEND = keras.backend.backend()
 # PyTorch's compiler takes minutes for such a table, so there everything runs eagerly.
 MODES = {"tensorflow": ("graph", "jit"), "jax": ("jit",), "torch": ()}[BACKEND]
+# XLA takes seconds for what a graph of TensorFlow is made of in a tenth of that.
+COMPILED = [
+    pytest.param(m, marks=pytest.mark.slow) if (BACKEND, m) == ("tensorflow", "jit") else m
+    for m in MODES
+]
+WAYS = ["eager", *COMPILED]
 
 
 def installed(framework: str) -> bool:

@@ -14,7 +14,7 @@ from bevel.errors import BevelValueError
 from bevel.ops.approximate import NAMES, approximation
 from bevel.ops.pairwise import pairwise_sum
 
-from .gradients import MODES, array, tensor, value_and_gradient
+from .gradients import WAYS, array, tensor, value_and_gradient
 from .pairs import _CURVES, _SLOPES, dense, width
 
 TOLERANCES = (0.1, 0.03, 0.01, 2e-3, 1e-3, 3e-4, 1e-4)
@@ -41,7 +41,7 @@ def test_the_kernel_is_as_near_as_stated(kernel: str, tolerance: float) -> None:
 
 @smooth
 @pytest.mark.parametrize("tolerance", [0.01, pytest.param(1e-3, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("mode", ["eager", *MODES])
+@pytest.mark.parametrize("mode", WAYS)
 def test_sums_and_gradients_are_as_near_as_stated(kernel: str, tolerance: float, mode: str) -> None:
     x, y, w, g = (tensor(t, "float32") for t in (X, Y, W, G))
     expected, pulled = dense(kernel, *(array(t) for t in (x, y, w)), 0.2)

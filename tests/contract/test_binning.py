@@ -16,14 +16,14 @@ from keras.backend import standardize_dtype
 from bevel import ops
 from bevel.errors import BevelTypeError, BevelValueError
 
-from .gradients import MODES, array, tensor, value_and_gradient
+from .gradients import WAYS, array, tensor, value_and_gradient
 from .pairs import dense
 
 RNG = np.random.default_rng(5)
 X, G = RNG.normal(size=(3, 30)), RNG.normal(size=(3, 6))
 EDGES = np.array([-1.5, -1.0, -0.2, 0.1, 0.8, 1.0, 2.0])
 W = RNG.uniform(size=(3, 30))
-modes = pytest.mark.parametrize("mode", ["eager", *MODES])
+modes = pytest.mark.parametrize("mode", WAYS)
 methods = pytest.mark.parametrize("method", ["softsort", "neuralsort"])
 
 

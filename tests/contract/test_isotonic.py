@@ -16,10 +16,10 @@ from keras import ops as K
 from bevel import ops
 from bevel.errors import BevelValueError
 
-from .gradients import MODES, array, gradient, second_derivative, tensor, value_and_gradient
+from .gradients import WAYS, array, gradient, second_derivative, tensor, value_and_gradient
 
 RNG = np.random.default_rng(5)
-modes = pytest.mark.parametrize("mode", ["eager", *MODES])
+modes = pytest.mark.parametrize("mode", WAYS)
 INPUTS: dict[str, Callable[[int], np.ndarray]] = {
     "normal": lambda n: RNG.normal(size=n),
     "heavy tails": lambda n: RNG.standard_cauchy(size=n),

@@ -18,13 +18,13 @@ from keras.backend import standardize_dtype
 from bevel import ops
 from bevel.errors import BevelTypeError, BevelValueError
 
-from .gradients import MODES, array, gradient, tensor, value_and_gradient
+from .gradients import WAYS, array, gradient, tensor, value_and_gradient
 from .pairs import dense, width
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(3, 30))
 G = RNG.normal(size=(3, 30))
-modes = pytest.mark.parametrize("mode", ["eager", *MODES])
+modes = pytest.mark.parametrize("mode", WAYS)
 
 
 def _ranks(x: np.ndarray) -> np.ndarray:

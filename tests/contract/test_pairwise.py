@@ -21,6 +21,7 @@ from bevel.ops.pairwise import NAMES
 from .gradients import (
     BACKEND,
     MODES,
+    WAYS,
     _with_gradients,
     array,
     compiled,
@@ -44,7 +45,7 @@ def _close(found: Any, expected: Any, tolerance: float = 2e-6) -> None:
 
 
 @every
-@pytest.mark.parametrize("mode", ["eager", *MODES])
+@pytest.mark.parametrize("mode", WAYS)
 def test_value_and_gradients_of_two_batches_with_weights(kernel: str, mode: str) -> None:
     x, y, w, g = (tensor(t, "float32") for t in (X, Y, W, G))
     expected, pulled = dense(kernel, *(array(t) for t in (x, y, w)), 0.2)
@@ -72,7 +73,7 @@ def test_an_array_against_itself(kernel: str, dtype: str) -> None:
 
 
 @one_of_each
-@pytest.mark.parametrize("mode", ["eager", *MODES])
+@pytest.mark.parametrize("mode", WAYS)
 def test_only_elements_of_the_same_segment_meet(kernel: str, mode: str) -> None:
     ids, other = RNG.integers(-3, 4, X.shape), RNG.integers(-3, 4, Y.shape)
     x, y, w, g = (tensor(t, "float32") for t in (X, Y, W, G))
@@ -127,7 +128,7 @@ def test_a_list_of_weights_is_a_sum_with_each(kernel: str) -> None:
 
 
 @pytest.mark.parametrize("kernel", EXACT)
-@pytest.mark.parametrize("mode", ["eager", *MODES])
+@pytest.mark.parametrize("mode", WAYS)
 def test_the_second_derivative(kernel: str, mode: str) -> None:
     x, step = RNG.normal(size=12), 1e-6
     g, h = RNG.normal(size=(2, 12))
@@ -308,7 +309,7 @@ def test_the_hard_limit_is_the_step_with_halves_at_ties(kernel: str) -> None:
 
 
 @one_of_each
-@pytest.mark.parametrize("mode", ["eager", *MODES])
+@pytest.mark.parametrize("mode", WAYS)
 def test_a_tensor_temperature_has_a_gradient(kernel: str, mode: str) -> None:
     x, g = tensor(X[0, 0], "float64"), tensor(G[0, 0], "float64")
 

@@ -14,11 +14,11 @@ from keras import ops as K
 from bevel import ops
 from bevel.errors import BevelTypeError
 
-from .gradients import MODES, array, gradient, tensor, value_and_gradient
+from .gradients import WAYS, array, gradient, tensor, value_and_gradient
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(3, 11))
-modes = pytest.mark.parametrize("mode", ["eager", *MODES])
+modes = pytest.mark.parametrize("mode", WAYS)
 
 
 @modes

@@ -20,7 +20,7 @@ from keras import ops as K
 from keras.backend import backend
 
 from bevel.ops.arguments import bounded, choose, compute_dtype, dtype_of, floating
-from bevel.ops.primitives import sloped
+from bevel.ops.primitives import mirrored, sloped
 
 
 class Kernel(NamedTuple):
@@ -159,12 +159,11 @@ def _with_slope(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Cal
 
 def _logistic_low(u: Any) -> Any:
     """The sigmoid of -|u|: by its left half, the slope keeps its digits where K is near 1 too."""
-    return K.sigmoid(K.where(u > 0, -u, u))
+    return K.sigmoid(-K.abs(u))
 
 
 def _logistic_value(u: Any) -> Any:
-    low = _logistic_low(u)
-    return K.where(u > 0, 1 - low, low)
+    return mirrored(_logistic_low(u), u)
 
 
 def _logistic_slope(u: Any) -> Any:
@@ -231,10 +230,8 @@ def _arctan_tail(a: Any) -> Any:
 
 
 def _algebraic_value(u: Any) -> Any:
-    left = K.where(u > 0, -u, u)
-    length = K.sqrt(1 + left * left)
-    low = 0.5 / (length * (length - left))
-    return K.where(u > 0, 1 - low, low)
+    length = K.sqrt(1 + u * u)
+    return mirrored(0.5 / (length * (length + K.abs(u))), u)
 
 
 def _algebraic_slope(u: Any) -> Any:

@@ -182,6 +182,17 @@ def with_gradient(
     return run(*tensors)
 
 
+def mirrored(low: Any, u: Any) -> Any:
+    """The left half of a symmetric kernel, known at -|u|, put where u is: 1 - low where u > 0.
+
+    PyTorch takes thirty times as long to choose, where conditions vary, as to multiply.
+    """
+    if backend() != "torch":
+        return K.where(u > 0, 1 - low, low)
+    side = u.sign()
+    return 0.5 * (1 + side) - side * low
+
+
 def sloped(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A function of one tensor of PyTorch with its derivative written down, of any order."""
     import torch
@@ -207,6 +218,33 @@ def sloped(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Callable
             return tangent * slope(*ctx.saved_tensors)
 
     return Sloped.apply
+
+
+def without_bad_gradient(x: Any) -> Any:
+    """A tensor of PyTorch as it is; an infinite or NaN gradient counts as 0, unless x is NaN."""
+    import torch
+
+    class Guarded(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(x: Any) -> Any:  # pyright: ignore
+            return x.view_as(x)
+
+        @staticmethod
+        def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        def backward(ctx: Any, upstream: Any) -> Any:  # pyright: ignore
+            (x,) = ctx.saved_tensors
+            return torch.where(x.isnan(), upstream, upstream.nan_to_num(0.0, 0.0, 0.0))
+
+        @staticmethod
+        def jvp(ctx: Any, tangent: Any) -> Any:  # pyright: ignore
+            return tangent
+
+    return Guarded.apply(x)
 
 
 def _with_gradient_in_jax(

@@ -12,8 +12,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from keras import ops as K
+from keras.backend import backend
 
-from bevel.program import Node
+from bevel.activity import moved_by
+from bevel.ops.primitives import without_bad_gradient
+from bevel.program import Node, Program
 from bevel.rules.context import Call, Context
 from bevel.soft import Real, Soft, value_of
 
@@ -39,6 +42,22 @@ CHOICES = frozenset({"where", "cond", "switch", "maximum", "minimum", "max", "mi
 _TAME = frozenset({"add", "subtract", "negative", "identity", "abs", "astype", "relu", "clip"})
 
 
+def chooses(program: Program, trained: Sequence[bool]) -> bool:
+    """Whether a program chooses between values of which one may have a gradient that is infinite.
+
+    Args:
+        program: The program.
+        trained: For each of its inputs and captures, whether a gradient reaches it.
+    """
+    moving = moved_by(program, trained)
+    for node in program.nodes:
+        if node.op == "where" and moving.isdisjoint(node.args[1:]):
+            continue
+        if node.op in CHOICES or any(n.op in CHOICES for p in node.programs for n in p.walk()):
+            return True
+    return False
+
+
 def expectations(ctx: Context, node: Node, args: Sequence[Any]) -> list[Any]:
     """The operands' expectations, guarded where the node's derivative may be infinite or NaN."""
     tame = node.nature not in ("elementwise", "smooth", "singular") or node.op in _TAME
@@ -54,6 +73,8 @@ def _guarded(tensor: Any) -> Any:
     """
     if "float" not in str(tensor.dtype):  # a list of tensors inside a loop is none
         return tensor
+    if backend() == "torch":  # choosing is slow there
+        return without_bad_gradient(tensor)
 
     @K.custom_gradient
     def passed(x: Any) -> Any:

@@ -55,6 +55,12 @@ def run_node(node: Node, operands: Sequence[Any], run: Run | None = None) -> lis
     return run_target(attrs["target"], args, kwargs)
 
 
+def connected(values: Sequence[Any], leaves: Sequence[Any]) -> list[Any]:
+    """The values as they are, with a gradient of 0 to the leaves: `backward` finds its way."""
+    nothing = torch.cat([leaf.reshape(-1)[:0] for leaf in leaves]).sum()
+    return [v + nothing.to(v.dtype) if v.is_floating_point() else v for v in values]
+
+
 def _run_constant(node: Node, operands: Sequence[Any], run: Run) -> list[Any]:
     """A constant, or what Python made of values in the run that was recorded."""
     attrs = dict(node.attrs)
