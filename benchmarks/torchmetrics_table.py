@@ -96,8 +96,8 @@ REASONS = {
     "different masks pick do not meet in `relax`",
     "logauc": "the curve is cut at positions that depend on the prediction (`x[low : high + 1]`), "
     "which PyTorch takes as plain numbers: where it is cut has no gradient; and it is slow",
-    "recall_at_fixed_precision": "the best threshold is searched for in lexicographic order, by "
-    "positions of the largest among picked rows, again and again (`idx[z]`)",
+    "recall_at_fixed_precision": "the best threshold is searched for in lexicographic order among "
+    "rows that a soft mask picks, again and again; a few rows are left over after so many steps",
 }
 
 
