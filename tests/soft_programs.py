@@ -464,6 +464,7 @@ SELECTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "rows_where": lambda a, mask: tf.reduce_sum(tf.gather_nd(a, tf.where(mask))),
     "sorted_rows": lambda a, mask: tf.reduce_sum(tf.sort(tf.boolean_mask(a, mask))),
     "product": lambda a, mask: tf.reduce_prod(1.0 + 0.1 * tf.tanh(tf.boolean_mask(a, mask))),
+    "span": lambda a, mask: tf.reduce_sum(tf.boolean_mask(a, mask)[1:3]),
     "running": lambda a, mask: tf.reduce_sum(tf.cumsum(tf.boolean_mask(a, mask))),
 }
 MAPS: dict[str, Callable[[Any, Any], Any]] = {

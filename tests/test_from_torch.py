@@ -308,6 +308,7 @@ PICKED = {
     "median": lambda y, p: p[p > 0.4].median(),
     "quantile": lambda y, p: torch.quantile(p[p > 0.4], 0.3),
     "largest": lambda y, p: torch.topk(p[p > 0.4], 2).values.sum(),
+    "span": lambda y, p: p[p > 0.4][:3].sum() + (y * p)[p > 0.4][-2:].sum(),
     "last": lambda y, p: p[p > 0.4][-1] + p[p > 0.4][0],
     "sorted": lambda y, p: y[p > 0.4][torch.sort(p[p > 0.4], descending=True).indices[0]],
     "best": lambda y, p: torch.stack([p, y], 1)[p > 0.4][p[p > 0.4].argmax(), 1],

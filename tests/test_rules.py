@@ -175,6 +175,10 @@ HARD_LIMITS = {
     "masked-middle": lambda y, p: tf.sort(p[p > 0.15])[tf.shape(p[p > 0.15])[0] // 2],
     "masked-top-k": lambda y, p: tf.math.top_k(p[p > 0.15], 2).values,
     "masked-best": lambda y, p: tf.gather(y[p > 0.15], tf.math.top_k(p[p > 0.15], 2).indices),
+    "masked-span": lambda y, p: (
+        tf.reduce_sum(p[p > 0.15][1:-1]) + tf.reduce_sum(tf.sort(p[p > 0.15])[-2:] ** 2)
+    ),
+    "masked-places": lambda y, p: tf.gather(tf.sort(p[p > 0.15]), [2, 0]),
     "masked-running": lambda y, p: tf.reduce_max(tf.cumsum(p[p > 0.15] - 0.5)),
     "entry-at-a-position": lambda y, p: tf.constant([3.0, 1.0, 4.0, 1.0, 5.0, 9.0])[tf.argmax(p)],
     "entry-of-a-row": lambda y, p: tf.reshape(y + p, (3, 2))[2, tf.argmax(p[:2])],

@@ -45,16 +45,40 @@ def place(call: Call) -> Any:
 
 def pick(call: Call, p: Any) -> Any:
     """The i-th of them, from the end where i is a negative number."""
-    rows, i = call.args[0].rows, place(call)
-    x = rows.p if isinstance(rows, Prob) else as_float(value_of(rows), p)
+    i = place(call)
     if isinstance(i, int) and i < 0:
-        weights = K.flip(at(K.flip(p), K.cast(-1 - i, K.dtype(p))))
-    else:
-        weights = at(p, K.cast(value_of(i), K.dtype(p)))
+        return _found(call, K.flip(at(K.flip(p), K.cast(-1 - i, K.dtype(p)))))
+    return found_at(call, p, i)
+
+
+def found_at(call: Call, p: Any, wanted: Any) -> Any:
+    """A look-up at hard places, or at a count, among the rows."""
+    return _found(call, at(p, K.cast(value_of(wanted), K.dtype(p))))
+
+
+def _found(call: Call, weights: Any) -> Any:
+    rows = call.args[0].rows
+    x = rows.p if isinstance(rows, Prob) else as_float(value_of(rows), weights)
     if not isinstance(rows, Soft) and "int" in call.dtype and len(x.shape) == 1:
         return [Index(weights, rows, call.dtype, among=call.args[0].among)]
     found = K.tensordot(weights, x, axes=1)
     return [Prob(found) if call.dtype == "bool" else Real(found, call.dtype)]
+
+
+def span(call: Call, p: Any) -> Any:
+    """From the i-th of them to before the j-th, each from the end where it is negative."""
+    start, stop = call.param("spans")
+    picked = call.args[0] if call.args else call.inputs[0]
+    before = cumulated(p) - p
+    after = K.sum(p) - p - before
+    chance = p
+    if start:
+        passed = before - start + 1 if start > 0 else -start - after
+        chance = chance * K.clip(passed, 0.0, 1.0)
+    if stop is not None:
+        left = stop - before if stop >= 0 else after + stop + 1
+        chance = chance * K.clip(left, 0.0, 1.0)
+    return [Selected(picked.rows, chance, call.dtype, picked.among)]
 
 
 def top_k(ctx: Context, call: Call, p: Any) -> Any:

@@ -91,6 +91,8 @@ def on_rows(ctx: Context, call: Call) -> Any:
         return _picked_again(ctx, call)
     if picked_order.place(call) is not None:
         return picked_order.pick(call, p)
+    if node.param("spans"):
+        return picked_order.span(call, p)
     if node.param("counts"):
         return [_COUNTED[node.param("counts")](picked[0], call.dtype)]
     if node.op in _RULES:
@@ -101,7 +103,13 @@ def on_rows(ctx: Context, call: Call) -> Any:
             rows = [a.rows if a is table else a for a in call.inputs]
             return ctx.apply(node, rows) if call.param("axis") in (0, None) else NotImplemented
     if node.op in ("take", "gather_nd"):
-        if not isinstance(call.args[1], Selected) or call.param("axis") not in (0, None):
+        if call.param("axis") not in (0, None):
+            return NotImplemented
+        table, place = call.args[:2]
+        is_place = isinstance(place, Real) or not isinstance(place, Soft)
+        if node.op == "take" and is_place and not call.param("batch_dims"):
+            return picked_order.found_at(call, p, place)
+        if not isinstance(place, Selected):
             return NotImplemented
     elif node.nature == "structural" and tuple(p.shape) == (1,):
         # of one row, whatever goes on with it as a number goes on with that row

@@ -63,6 +63,12 @@ def _slice(op: tf.Operation) -> dict[str, Any]:
     begin = _static(op, 1)
     if known["single"] == (0,) and len(steps) == 1 and begin is not None:
         known["picks"] = begin[0]
+    if steps == (1,) and not known["single"]:
+        start = 0 if op.get_attr("begin_mask") else begin and begin[0]
+        end = _static(op, 2)
+        stop = None if op.get_attr("end_mask") else end and end[0]
+        if start is not None and (stop is not None or op.get_attr("end_mask")):
+            known["spans"] = (start, stop)
     return {"steps": steps, **known}
 
 

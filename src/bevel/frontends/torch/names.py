@@ -187,6 +187,9 @@ def nature(target: str, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
     return "smooth" if _derivatives[key] else "opaque"
 
 
+# What PyTorch writes for the end of `x[2:]`.
+_NO_END = 2**62
+
 # Where the axis stands among the arguments of what leaves the other axes as they are.
 _ONE_AXIS = {"select": 1, "slice": 1, "unsqueeze": 1, "squeeze": 1, "unbind": 1, "flip": 1}
 
@@ -196,6 +199,10 @@ def facts(target: str, args: Sequence[Any]) -> dict[str, Any]:
     name = target.split(".")[1]
     if name == "select" and args[1] % max(args[0].rank, 1) == 0:
         return {"picks": args[2]}
+    if name == "slice" and (len(args) < 2 or args[1] % args[0].rank == 0):
+        start, stop, step = (*args[2:], None, None, None)[:3]
+        if step in (None, 1):
+            return {"spans": (start or 0, stop if stop is None or stop < _NO_END else None)}
     if name not in _ONE_AXIS or len(args) <= _ONE_AXIS[name]:
         return {}
     axes = args[_ONE_AXIS[name]]
