@@ -66,7 +66,7 @@ def test_an_operation_carries_its_parameters(fn, word, params, operands):
         (lambda x: tf.reshape(x, [2, 2]), "Reshape", "structural"),
         (lambda x: tf.shape(x), "Shape", "shape"),
         (lambda x: x + tf.random.uniform([4]), "RandomUniform", "random"),
-        (lambda x: tf.cumsum(x), "Cumsum", "smooth"),
+        (lambda x: tf.math.cumprod(x), "Cumprod", "smooth"),
         (lambda x: tf.raw_ops.ListDiff(x=x, y=x)[0], "ListDiff", "opaque"),
     ],
     ids=["elementwise", "structural", "shape", "random", "smooth", "opaque"],
