@@ -440,8 +440,9 @@ def black_box(y_true, y_pred):
     return tf.reduce_sum(tf.numpy_function(np.round, [y_pred], tf.float32))
 
 
-def selected(y_true, y_pred):
-    return tf.reduce_sum(tf.sort(tf.boolean_mask(y_true, y_pred > 0.5))[:2])
+def steps(y_true, y_pred):
+    taken = tf.boolean_mask(y_true, y_pred > 0.5)
+    return tf.reduce_sum(tf.abs(taken[1:] - taken[:-1]))
 
 
 def turned(y_true, y_pred):
@@ -453,7 +454,7 @@ UNKNOWN = {
     "unique": distinct,
     "strings": text,
     "numpy": black_box,
-    "mask": selected,
+    "neighbours": steps,
 }
 
 

@@ -7,7 +7,8 @@ import pytest
 from .elsewhere import passed
 
 TESTS = Path(__file__).parents[1]
-# Which files, and how many tests of each must pass by default, at least.
+# Which files, and how many tests of each must pass, at least; JAX, which compiles one thing at a
+# time, with the slow tests.
 FILES = {
     "torch": {
         "test_from_torch.py": 120,
@@ -20,7 +21,7 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("backend", FILES)
+@pytest.mark.parametrize("backend", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
 def test_a_front_end(backend: str) -> None:
     wanted = FILES[backend]
     found = passed([TESTS / file for file in wanted], backend, marked="not slow", float64=False)
