@@ -44,8 +44,12 @@ def nonzero(ctx: Context, call: Call, mask: Any) -> Any:
     size = call.param("size")
     if size is not None:
         return _places(mask.p, size, call.dtype)
-    everywhere = call.native(K.ones(K.shape(mask.p), dtype="bool"))
-    return Selected(everywhere, K.reshape(mask.p, (-1,)), call.dtype)
+    return Selected(_everywhere(call, mask), K.reshape(mask.p, (-1,)), call.dtype)
+
+
+def _everywhere(call: Call, mask: Prob) -> Any:
+    """All positions of a mask, in the form in which the operation gives some."""
+    return call.native(K.ones(K.shape(mask.p), dtype="bool"))
 
 
 def _places(p: Any, size: int, dtype: str) -> Index:
@@ -130,8 +134,7 @@ def _again(ctx: Context, call: Call, p: Any) -> Any:
     mask = as_prob(call.args[0].rows)
     if not isinstance(mask, Prob) or len(mask.p.shape) != 1 or call.param("size") is not None:
         return NotImplemented
-    everywhere = call.native(K.ones(K.shape(mask.p), dtype="bool"))
-    return [Selected(everywhere, p * mask.p, call.dtype, among=p)]
+    return [Selected(_everywhere(call, mask), p * mask.p, call.dtype, among=p)]
 
 
 def _picked_again(ctx: Context, call: Call) -> Any:
@@ -231,7 +234,7 @@ def _reduction(ctx: Context, call: Call, p: Any) -> Any:
         return [Selected(results[0], p, call.dtype)]
     x = rows.p if isinstance(rows, Prob) else as_float(value_of(rows), p)
     others = tuple(axes[1:])
-    how = {k: call.param(k) for k in ("correction",) if call.param(k) is not None}
+    how = {"correction": call.param("correction")} if call.op == "variance" else {}
     value = _REDUCED[call.op](x, K.reshape(p, (-1,) + (1,) * (rank - 1)), others, **how)
     if call.param("keepdims"):
         value = K.expand_dims(value, tuple(axes))
@@ -301,18 +304,16 @@ def _extreme(ctx: Context, call: Call, p: Any) -> Any:
     x = as_float(value_of(rows), p)
     if len(x.shape) != 1 or call.param("keepdims") or axis not in (0, (0,), None):
         return NotImplemented
-    largest = call.op in ("max", "argmax")
+    search, side = (ops.argmax, 1) if call.op in ("max", "argmax") else (ops.argmin, -1)
     # 1 - p in place of -log p is less than the lead of a large row that is hardly picked
-    behind = -K.stop_gradient(K.max(x) - K.min(x)) * K.log(p + LEAST_CHANCE)
-    weights = p * chances(
-        ctx, x - behind if largest else x + behind, 0, ops.argmax if largest else ops.argmin
-    )
+    behind = -side * K.stop_gradient(K.max(x) - K.min(x)) * K.log(p + LEAST_CHANCE)
+    weights = p * chances(ctx, x - behind, 0, search)
     total = K.sum(weights)
     weights = weights / K.where(total > 0, total, 1.0)
     if call.op in ("argmax", "argmin"):
         return [Index(weights, places(weights, call.dtype), call.dtype, True, among=p)]
-    weights, slope = K.stop_gradient(weights), K.stop_gradient(behind) - behind
-    return [Real(K.sum(weights * (x + slope if largest else x - slope)), call.dtype)]
+    slope = K.stop_gradient(behind) - behind
+    return [Real(K.sum(K.stop_gradient(weights) * (x + slope)), call.dtype)]
 
 
 # Below this, a row that is not picked is as far behind as it gets.
