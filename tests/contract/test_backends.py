@@ -40,7 +40,8 @@ IN_JAX = {
 TABLES = (*IN_JAX, "test_binning", "test_approximate")
 
 
-@pytest.mark.parametrize("backend", ["torch", pytest.param("jax", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["torch", "jax"])
 def test_sums_order_and_losses_are_the_same_on_another_backend(backend: str) -> None:
     chosen = IN_JAX if backend == "jax" else {}
     files = [Path(__file__).with_name(f"{table}.py") for table in chosen or TABLES]

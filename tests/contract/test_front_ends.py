@@ -13,6 +13,7 @@ FILES = {
     "torch": {
         "test_from_torch.py": 120,
         "wild/test_torch.py": 25,
+        "test_torch_replay.py": 40,
         "test_torch_transforms.py": 20,
         "test_threads.py": 2,
         "bad_inputs/test_promises.py": 40,

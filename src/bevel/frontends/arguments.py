@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from bevel.roles import prediction_among
 
 # Packages whose tensors are no arrays here, and the backend that takes them.
 _FOREIGN = {"torch": "torch", "jax": "jax", "jaxlib": "jax", "tensorflow": "tensorflow"}
+
+_SIGNATURES: WeakKeyDictionary[Callable[..., Any], inspect.Signature] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def parameter_names(
 ) -> tuple[str, ...]:
     """The name of the parameter that each positional argument is given to."""
     try:
-        signature = inspect.signature(fn)
+        signature = _signature(fn)
     except (TypeError, ValueError):
         return tuple(f"argument {i}" for i in range(len(args)))
     try:
@@ -139,6 +142,17 @@ def parameter_names(
         elif parameter.kind is not parameter.KEYWORD_ONLY:
             names.append(parameter.name)
     return tuple(names[: len(args)])
+
+
+def _signature(fn: Callable[..., Any]) -> inspect.Signature:
+    """A function's signature, kept as long as the function: to find out takes Python long."""
+    try:
+        known = _SIGNATURES.get(fn)
+    except TypeError:  # an object that cannot be a key
+        return inspect.signature(fn)
+    if known is None:
+        known = _SIGNATURES[fn] = inspect.signature(fn)
+    return known
 
 
 def select(arguments: Arguments, wrt: Any) -> tuple[int, ...]:

@@ -60,7 +60,9 @@ def counted(places: Any) -> Any:
     if backend() == "torch":
         import torch
 
-        return torch.bincount(places, minlength=places.shape[0]).to(torch.int32)
+        # `bincount` would do, but may give more numbers than n, for all that PyTorch knows
+        one = torch.ones_like(places, dtype=torch.int32)
+        return torch.zeros_like(one).index_add(0, places, one)
     return K.segment_sum(K.ones_like(places), places, num_segments=length_of(places))
 
 

@@ -19,6 +19,7 @@ from bevel.frontends.from_torch import Trace
 from bevel.frontends.running import run_all
 from bevel.frontends.torch.dispatch import outside
 from bevel.frontends.torch.kernels import run_target
+from bevel.frontends.torch.replay import Replayed, looked_at
 from bevel.frontends.torch.replicas import all_rows, all_sum, replicas
 from bevel.frontends.torch.templates import filled
 from bevel.program import Node, Program
@@ -96,8 +97,8 @@ def run_program(program: Program, operands: Sequence[Any]) -> list[Any]:
 def function(
     fn: Callable[..., Any], jit_compile: bool | None = None, state: Callable[[], Any] | None = None
 ) -> Callable[..., Any]:
-    """The function itself: PyTorch runs it eagerly, and it reads for itself what may change."""
-    return fn
+    """The function, written down when it is called again; one that reads what may change is not."""
+    return Replayed(fn) if state is None else fn
 
 
 def prepare(compiled: Callable[..., Any], leaves: Sequence[Any]) -> None:
@@ -119,8 +120,14 @@ def in_graph() -> bool:
 
 
 def static_value(tensor: Any) -> Any:
-    """What is known of a tensor: all of it, but for the stand-ins of `torch.func`."""
-    return to_numpy(tensor) if isinstance(tensor, torch.Tensor) and is_concrete(tensor) else None
+    """What is known of a tensor: all of it, but for the stand-ins of `torch.func`.
+
+    Of truths it may be asked only whether all of them agree; see `replay.looked_at`.
+    """
+    if not isinstance(tensor, torch.Tensor) or not is_concrete(tensor):
+        return None
+    looked_at(tensor)
+    return to_numpy(tensor)
 
 
 def outside_graphs() -> Any:
