@@ -693,6 +693,38 @@ def test_what_a_loop_hands_on_unchanged_keeps_its_kind():
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+LONG_ROW, FIRST = 30_000, 300
+FIRST_PLACES = {
+    "top_k": lambda p: tf.math.top_k(p, FIRST).indices,
+    "falling": lambda p: tf.argsort(p, direction="DESCENDING")[:FIRST],
+    "negative": lambda p: tf.argsort(-p)[:FIRST],
+    "last": lambda p: tf.argsort(p)[-FIRST:],
+    "turned": lambda p: tf.argsort(p)[::-1][:FIRST],
+}
+COUNTED = {
+    "sum": lambda found: tf.reduce_sum(found),
+    "mean": lambda found: FIRST * tf.reduce_mean(found, keepdims=True)[0],
+    "gain": lambda found: tf.reduce_sum(2.0**found - 1),
+    "equal": lambda found: tf.reduce_sum(tf.cast(tf.equal(found, 1.0), tf.float32)),
+}
+
+
+@pytest.mark.parametrize(("place", "count"), [*zip(FIRST_PLACES, [*COUNTED, "sum"], strict=True)])
+def test_what_stands_first_is_counted_without_weights(place, count):
+    """Weights for each element at each rank would need 3.4 GiB."""
+    rng = np.random.default_rng(0)
+    y_pred = rng.normal(size=LONG_ROW).astype("float32")
+    y_true = (y_pred + rng.normal(size=LONG_ROW) > 2).astype("float32")
+
+    def found(y_true, y_pred):
+        return COUNTED[count](tf.gather(y_true, FIRST_PLACES[place](y_pred)))
+
+    value, gradient = value_and_gradient(found, y_true, y_pred, temperature=0.01)
+    assert value == pytest.approx(float(found(y_true, y_pred)), rel=0.03)
+    assert np.mean(gradient != 0) > 0.9
+    assert np.mean(gradient[y_true == 1]) > 0 > np.mean(gradient[y_true == 0])
+
+
 @pytest.mark.parametrize("scores", [tf.identity, tf.argsort], ids=["values", "positions"])
 def test_top_k_of_a_share_of_a_batch_of_unknown_size(scores):
     def found(y_true, y_pred):

@@ -171,7 +171,7 @@ class Interpreter:
             if node.nature != "step":
                 return self._on_expectations(node, args)
         if node.nature == "structural" or (node.op in rules.LOOK_UPS and _enters(call)):
-            moved = move(call, self.executor.static_value)
+            moved = move(call, self.executor.static_value, self.executor.outside_graphs)
             if moved is not NotImplemented:
                 return moved
         if node.nature == "position" and _enters(call):

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Any
 
+import numpy as np
 from keras import ops as K
 
 from bevel.errors import BevelTypeError
@@ -156,6 +157,9 @@ class Order:
         ranks: Gives the rank of every element, counted from 0 for the largest, softly; None where
             the positions are not those of all elements.
         found: The values as a soft value, where more is known of them than their expectation.
+        between: Gives how likely each element has a rank from one number up to below another,
+            without weights; None where those cost little.
+        places: The ranks along the last axis of the positions, if they are known.
     """
 
     make: Callable[[], Any]
@@ -163,10 +167,24 @@ class Order:
     values: Any
     ranks: Callable[[], Any] | None = None
     found: Soft | None = None
+    between: Callable[[int, int], Any] | None = None
+    places: np.ndarray | None = None
 
     @cached_property
     def weights(self) -> Any:
         return self.make()
+
+    @cached_property
+    def members(self) -> Any:
+        """How likely each element is at one of the positions, without weights; None if those are
+        needed: the positions are not all ranks between two numbers.
+        """
+        if self.between is None or self.places is None or not self.places.size:
+            return None
+        first, last = int(self.places.min()), int(self.places.max())
+        if len(np.unique(self.places)) != self.places.size or last - first >= self.places.size:
+            return None
+        return self.between(first, last + 1)
 
 
 class Index(Soft):

@@ -81,6 +81,8 @@ RULES: dict[str, Rule] = {
     "in_top_k": Rule(index.in_top_k, "K(k - 1/2 - the soft number of larger scores)"),
     "top_k": Rule(order.top_k, "weights over the elements, for each rank"),
     "sort": Rule(order.sort, "weights over the elements, for each rank"),
+    "sum": Rule(order.total),
+    "mean": Rule(order.total),
     "negative": Rule(order.negative),
     "wrap_index": Rule(index.wrapped),
     "stack": Rule(index.stack),

@@ -143,6 +143,12 @@ def take(ctx: Context, call: Call, table: Any, index: Any) -> Any:
         return found
     entries = value_of(table)
     size = entries.shape[axis]
+    order = index.order if isinstance(index, Index) and index.is_position else None
+    if order is not None and order.members is not None and axis == batch == 0:
+        if len(entries.shape) == 1 and order.sorted.tensor.shape[-1] == size:
+            entries = entries[: K.shape(order.sorted.tensor)[-1]] if size is None else entries
+            held = Real(entries, call.dtype) if isinstance(table, Soft) else entries
+            return Index(order, held, call.dtype)  # no weights until something asks for them
     weights, support = positions(ctx, index, size)
     if size is not None:  # a position beyond the ends has no chance, but may hold a NaN
         support = K.clip(support, 0, size - 1)

@@ -251,8 +251,10 @@ def _per_position(ctx: Context, call: Call, args: Sequence[Any]) -> Any:
         else:
             return _joint(ctx, call, args, which, i)
     result = ctx.apply(call.node, chosen)[0]
-    if index.order is not None and not isinstance(result, Soft) and _rank(result) == 1:
-        if call.dtype != "bool":  # another number at each position: nobody asks for the weights yet
+    if index.order is not None and _rank(value_of(result)) == 1:
+        # another number at each position: nobody asks for the weights yet
+        lasts = call.dtype != "bool" or index.order.members is not None
+        if lasts and not isinstance(result, Soft):
             return Index(index.order, result, call.dtype)
     return _gathered(result, index.weights, call.dtype)
 

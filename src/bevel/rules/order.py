@@ -25,6 +25,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from keras import ops as K
 
 from bevel import ops
@@ -69,7 +70,7 @@ def top_k(ctx: Context, call: Call, x: Any) -> Any:
         return _permutation(ctx, call, rows)[..., : K.shape(values)[axis], :]
 
     ranks = (lambda: _ranks(ctx, rows)) if is_whole else None
-    order = Order(weights, own, values, ranks)
+    order = Order(weights, own, values, ranks, None, *_without_weights(ctx, rows, values, axis))
     return [Real(values, call.dtype), _positions(order, rows, axis, dtype)]
 
 
@@ -95,8 +96,14 @@ def sort(ctx: Context, call: Call, x: Any, *others: Any) -> Any:
     if isinstance(x, Prob):
         order = Order(lambda: _partition(K.moveaxis(x.p, axis, -1)), own, values)
     else:
+        more = _without_weights(ctx, rows, values, axis)
         order = Order(
-            lambda: _permutation(ctx, call, rows), own, values, lambda: _ranks(ctx, rows), ordered
+            lambda: _permutation(ctx, call, rows),
+            own,
+            values,
+            lambda: _ranks(ctx, rows),
+            ordered,
+            *more,
         )
     results: list[Any] = [ordered]
     for other, counts, dtype in zip(others, counted, dtypes[1:], strict=True):
@@ -109,6 +116,28 @@ def sort(ctx: Context, call: Call, x: Any, *others: Any) -> Any:
             mean = K.sum(order.weights * K.expand_dims(entries, -2), axis=-1)
             results.append(Real(K.moveaxis(mean, -1, axis), dtype))
     return results
+
+
+def total(ctx: Context, call: Call, x: Any) -> Any:
+    """The sum or mean over the first places, or others that stand together: every element counts by
+    its chance to be at one of them.
+    """
+    order = x.order if isinstance(x, Index) else None
+    if order is None or len(value_of(x.support).shape) != 1:
+        return NotImplemented
+    rank, axis = len(order.values.shape), call.param("axis")
+    axes = {a % rank for a in (range(rank) if axis is None else axis)}
+    members = order.members
+    if rank - 1 not in axes or members is None:
+        return NotImplemented
+    found = K.sum(members * as_float(value_of(x.support), members), axis=-1, keepdims=True)
+    others = tuple(axes - {rank - 1})
+    if call.op == "mean":
+        found = found / order.values.shape[-1]
+        found = K.mean(found, axis=others, keepdims=True) if others else found
+    else:
+        found = K.sum(found, axis=others, keepdims=True) if others else found
+    return Real(found if call.param("keepdims") else K.squeeze(found, tuple(axes)), call.dtype)
 
 
 def negative(ctx: Context, call: Call, x: Any) -> Any:
@@ -203,6 +232,51 @@ def _ranks(ctx: Context, x: Any) -> Any:
         return K.cast(ops.rank(x, descending=True, **how), K.dtype(x))
 
     return sum(share * ranks(stretch) for share, stretch in _TAIL) - 1
+
+
+def _without_weights(ctx: Context, x: Any, values: Any, axis: int) -> tuple[Any, Any]:
+    """What is known of the sort of long rows without weights: `between` and `places` of `Order`.
+
+    The weights of an element are those of a Cauchy distribution around its rank, whose sums have a
+    closed form. How uncertain a rank is tells the number of elements within a comparison's reach.
+    """
+    count = values.shape[axis]
+    if _is_small(x.shape) or count is None or axis not in (-1, len(x.shape) - 1):
+        return None, None
+    known: list[Any] = []
+
+    def between(first: int, last: int) -> Any:
+        known[:] = known or [_ranks(ctx, x), _deviation(ctx, x)]
+        rank, deviation = known
+
+        def below(place: Any) -> Any:
+            return K.arctan((place - 0.5 - rank) / deviation)
+
+        return (below(last) - below(first)) / (below(K.cast(K.shape(x)[-1], K.dtype(x))) - below(0))
+
+    return between, np.arange(count)
+
+
+def _deviation(ctx: Context, x: Any) -> Any:
+    """How far the rank of each element may be off, a constant for the gradient.
+
+    The chance p that another element is larger goes through 1/2 where they are equal; the mean of
+    p (1 - p) over the reach of a comparison is about 1/4 at most, here half of it.
+    """
+    reach = _REACH * ctx.temperature * ctx.spread(x - K.mean(x, axis=-1, keepdims=True))
+    reach = K.cast(reach, K.dtype(x))
+    rows = K.stop_gradient(K.reshape(x, (-1, K.shape(x)[-1])))
+    ordered = K.sort(rows, axis=-1)
+    near = K.vectorized_map(
+        lambda pair: (
+            K.searchsorted(pair[0], pair[1] + reach, side="right")
+            - K.searchsorted(pair[0], pair[1] - reach)
+        ),
+        (ordered, rows),
+    )
+    blur = K.cast(_BLUR * ctx.temperature, K.dtype(x))
+    variance = K.reshape(K.cast(near, K.dtype(x)), K.shape(x)) / 8 + blur * blur
+    return K.sqrt(K.maximum(variance, 1e-9))
 
 
 def _second(x: Index, order: Any, dtype: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -20,12 +21,20 @@ _MOVED = {"Split": 1}
 _FILLING = frozenset({"Pad", "PadV2", "pad"})
 
 
-def move(call: Call, static: Callable[[Any], Any] = lambda _: None) -> Any:
+Tables = list[np.ndarray | None]
+
+
+def move(
+    call: Call,
+    static: Callable[[Any], Any] = lambda _: None,
+    at_once: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> Any:
     """The results of a structural node on a soft value; NotImplemented where a position is soft.
 
     Args:
         call: The node and its operands.
         static: Gives the array that a tensor holds for any input, or None.
+        at_once: A context in which operations on arrays give arrays, while a graph is made.
     """
     which = _MOVED.get(call.node.native, 0)
     value = call.inputs[which]
@@ -39,20 +48,27 @@ def move(call: Call, static: Callable[[Any], Any] = lambda _: None) -> Any:
         operands[which] = tensor
         return call.run(call.node, operands)
 
+    def shown(table: np.ndarray) -> Tables:
+        """Where the elements of a table go; None where that is not known before the values are."""
+        operands = [a if a is None else static(a) for a in call.inputs]
+        operands[which] = table
+        if any(a is not None and o is None for a, o in zip(call.inputs, operands, strict=True)):
+            return [None] * len(call.node.outputs)
+        with at_once():
+            found = [static(result) for result in call.run(call.node, operands)]
+        return [t if t is None else np.asarray(t) for t in found]
+
     dtypes = [v.dtype for v in call.node.outputs]
     if isinstance(value, Stacked):
-        apart = _moved_parts(value, native, dtypes, static)
+        apart = _moved_parts(value, shown, dtypes)
         if apart is not None:
             return apart
         value = Real(value.mean, value.dtype)
-    return moved(value, native, dtypes)
+    return moved(value, native, dtypes, shown)
 
 
 def _moved_parts(
-    value: Stacked,
-    native: Callable[[Any], list[Any]],
-    dtypes: list[str],
-    static: Callable[[Any], Any],
+    value: Stacked, shown: Callable[[np.ndarray], Tables], dtypes: list[str]
 ) -> list[Any] | None:
     """What becomes of values side by side: some of them, or all along another axis; else None.
 
@@ -67,9 +83,8 @@ def _moved_parts(
     lengths = [n for a, n in enumerate(shape) if a != axis]
     table = np.moveaxis(places.reshape(count, *lengths), 0, axis)
     found = []
-    for n, result in enumerate(native(table)):
-        there = static(result)
-        part = None if there is None else _parts_at(value, places, np.asarray(there), dtypes[n])
+    for n, there in enumerate(shown(table)):
+        part = None if there is None else _parts_at(value, places, there, dtypes[n])
         if part is None:
             return None
         found.append(part)
@@ -103,13 +118,19 @@ def _reshaped(part: Any, shape: tuple[int, ...], dtype: str) -> Any:
     return moved(part, lambda t: [K.reshape(t, shape)], [dtype])[0]
 
 
-def moved(value: Any, native: Callable[[Any], list[Any]], dtypes: list[str]) -> list[Any]:
+def moved(
+    value: Any,
+    native: Callable[[Any], list[Any]],
+    dtypes: list[str],
+    shown: Callable[[np.ndarray], Tables] | None = None,
+) -> list[Any]:
     """What becomes of a soft value when `native` moves tensors of its shape.
 
     Args:
         value: A soft value, not `Stacked` or `Selected`.
         native: Gives the moved tensors.
         dtypes: Those of the results in the user's program.
+        shown: Gives what `native` makes of a table of known numbers, None where that is not known.
     """
     if isinstance(value, Prob):
         truths = native(value.exact()) if value.exact else [None] * len(dtypes)
@@ -131,7 +152,7 @@ def moved(value: Any, native: Callable[[Any], list[Any]], dtypes: list[str]) -> 
         ]
     if isinstance(value, Mixture):
         return _moved_mixture(value, native, dtypes)
-    return [_moved_index(value, native, n, d) for n, d in enumerate(dtypes)]
+    return [_moved_index(value, native, n, d, shown) for n, d in enumerate(dtypes)]
 
 
 def _later(
@@ -173,7 +194,13 @@ def _moved_mixture(
     return results
 
 
-def _moved_index(value: Index, native: Callable[[Any], list[Any]], n: int, dtype: str) -> Index:
+def _moved_index(
+    value: Index,
+    native: Callable[[Any], list[Any]],
+    n: int,
+    dtype: str,
+    shown: Callable[[np.ndarray], Tables] | None = None,
+) -> Index:
     """The last axis, which the user's program does not have, stays last."""
 
     def along(tensor: Any) -> Any:
@@ -182,7 +209,13 @@ def _moved_index(value: Index, native: Callable[[Any], list[Any]], n: int, dtype
 
     order = value.order
     if order is not None and len(value_of(value.support).shape) == 1:
-        moved_order = Order(lambda: along(order.weights), order.sorted, native(order.values)[n])
+        moved_order = Order(
+            lambda: along(order.weights),
+            order.sorted,
+            native(order.values)[n],
+            between=order.between,
+            places=None if shown is None else _moved_places(order, lambda t: shown(t)[n]),
+        )
         return Index(moved_order, value.support, dtype, value.is_position)
 
     support = value.support
@@ -191,3 +224,15 @@ def _moved_index(value: Index, native: Callable[[Any], list[Any]], n: int, dtype
         support = Real(places, dtype) if isinstance(support, Soft) else places
     weights = along(value.weights)
     return Index(weights, support, dtype, value.is_position, among=value.among)
+
+
+def _moved_places(order: Order, moved: Callable[[np.ndarray], Any]) -> np.ndarray | None:
+    """The ranks that stand along the last axis of moved positions; None if they are not known."""
+    shape = tuple(order.values.shape)
+    if order.places is None or None in shape:
+        return None
+    there = moved(np.ascontiguousarray(np.broadcast_to(order.places, shape).astype("int32")))
+    if there is None or np.ndim(there) != len(shape):
+        return None
+    rows = np.reshape(there, (-1, np.shape(there)[-1]))
+    return rows[0] if len(rows) and np.all(rows == rows[:1]) else None
