@@ -54,6 +54,23 @@ def test_a_model_that_trains():
     assert all(row.norm > 0 for row in report.rows if "dense_" in row.path)
 
 
+class Subclassed(keras.Model):
+    """A call without a mode, as most people write one."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = L.Dense(1)
+
+    def call(self, x):
+        return self.dense(x)
+
+
+def test_a_model_whose_call_knows_no_mode():
+    report = bevel.audit(Subclassed(), X, Y, "mse")
+    assert report.ok
+    assert len(report.rows) == 2
+
+
 def test_a_hard_gate_is_named_at_its_line():
     model = sequential(Gate(), L.Dense(1, activation="sigmoid", name="head"))
     found = rows(bevel.audit(model, X, Y, "binary_crossentropy"))

@@ -693,6 +693,84 @@ def test_what_a_loop_hands_on_unchanged_keeps_its_kind():
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+TABLE = np.array([[0.2, 0.45, 0.6], [0.9, 0.55, 0.3], [0.7, 0.2, 0.8], [0.1, 0.2, 0.6]], "float32")
+TRUTHS = np.array([[1, 1, 1], [1, 1, 0], [1, 0, 1], [0, 0, 1]], "float32")
+HIT = lambda p: tf.cast(p > 0.5, tf.float32)  # noqa: E731
+COUNTS_AS_FLOATS = {
+    "sum": lambda y, p: tf.reduce_sum(HIT(p), -1),
+    "rounded": lambda y, p: tf.reduce_sum(tf.round(p), -1),
+    "right": lambda y, p: tf.reduce_sum(tf.cast(HIT(p) == y, tf.float32), -1) - 1.0,
+    "product": lambda y, p: tf.matmul(HIT(p), tf.ones((3, 1))),
+    "labels": lambda y, p: tf.reduce_sum(HIT(p) * y, -1),
+    "running": lambda y, p: tf.cumsum(HIT(p), -1),
+    "a share": lambda y, p: 2.0 * tf.reduce_mean(tf.cast(HIT(p) == y, tf.float32), -1),
+}
+ASKED = {
+    "where": lambda n: tf.where(n == 2.0, 1.0, 0.0),
+    "cast": lambda n: tf.cast(n == 2.0, tf.float32),
+    "cond": lambda n: tf.map_fn(
+        lambda v: tf.cond(v != 2.0, lambda: 0.0, lambda: 1.0), tf.reshape(n, (-1,))
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("count", "asked"),
+    [*((n, "where") for n in COUNTS_AS_FLOATS), ("sum", "cast"), ("sum", "cond")],
+)
+def test_counts_that_are_floats_may_be_equal(count, asked):
+    def fn(y_true, y_pred):
+        return tf.reduce_mean(ASKED[asked](COUNTS_AS_FLOATS[count](y_true, y_pred)))
+
+    hard = float(fn(TRUTHS, TABLE))
+    assert hard > 0
+    value, gradient = value_and_gradient(fn, TRUTHS, TABLE)
+    assert value == pytest.approx(hard, abs=0.35)
+    assert np.any(gradient)
+    assert float(relax(fn, temperature=1e-3)(TRUTHS, TABLE)) == pytest.approx(hard, abs=0.01)
+
+
+def test_whether_floats_that_move_smoothly_are_equal_guards_only():
+    def fn(y_true, y_pred):
+        total = tf.reduce_sum(y_pred)
+        return tf.reduce_sum(HIT(y_pred)) / tf.where(total == 0.0, 1.0, total)
+
+    value, _ = value_and_gradient(fn, TRUTHS, np.zeros_like(TABLE))
+    assert np.isfinite(value)
+
+
+STATES = {
+    "larger": tf.autograph.experimental.do_not_convert(lambda s: s > 0.0),
+    "equal": tf.autograph.experimental.do_not_convert(lambda s: tf.equal(s, 1.0)),
+    "differs": tf.autograph.experimental.do_not_convert(lambda s: tf.not_equal(s, 0.0)),
+}
+
+
+@pytest.mark.parametrize("asked", STATES)
+def test_a_state_of_a_loop_may_be_a_float(asked):
+    """0 and 1 for out and in, kept from round to round."""
+    is_in = STATES[asked]
+
+    def rounds(y_true, y_pred):
+        state = total = tf.constant(0.0)
+        for n in tf.range(tf.shape(y_pred)[0]):
+            if y_pred[n] > 0.7:
+                state = tf.constant(1.0)
+            elif y_pred[n] < 0.3:
+                state = tf.constant(0.0)
+            if is_in(state):
+                total += 1.0
+        return total
+
+    p = np.array([0.1, 0.8, 0.5, 0.6, 0.2, 0.5, 0.9, 0.4], "float32")
+    hard = float(tf.function(rounds)(p, tf.constant(p)))
+    assert hard == 5
+    value, gradient = value_and_gradient(rounds, p, p)
+    assert value == pytest.approx(hard, abs=0.8)
+    assert np.all(gradient > 0)
+    assert float(relax(rounds, temperature=1e-3)(p, p)) == pytest.approx(hard, abs=0.01)
+
+
 LONG_ROW, FIRST = 30_000, 300
 FIRST_PLACES = {
     "top_k": lambda p: tf.math.top_k(p, FIRST).indices,

@@ -19,6 +19,7 @@ from keras import ops as K
 from bevel import rules
 from bevel.activity import feeding, varying
 from bevel.errors import BevelError, UnknownOperationError
+from bevel.grain import Grains
 from bevel.program import Loc, Node, Program
 from bevel.rules.context import Call, Context
 from bevel.rules.index import positions
@@ -64,6 +65,7 @@ class Interpreter:
         kernel: See `bevel.relax`.
         on_unknown: See `bevel.relax`.
         chooses: Whether the program chooses between values, so that one of them may be infinite.
+        grains: How the operands of each node move with what is trained; see `bevel.grain`.
         log: What was replaced, in the order in which it was met.
         kept_loops: Loops that go on as long as a soft value says, as often as the hard one says.
     """
@@ -73,6 +75,7 @@ class Interpreter:
     kernel: str
     on_unknown: str
     chooses: bool = False
+    grains: Grains = field(default_factory=dict)
     log: list[Replacement] = field(default_factory=list)
     kept_loops: list[Node] = field(default_factory=list)
 
@@ -192,6 +195,7 @@ class Interpreter:
             lambda n, a: self.apply(n, a, None),
             self.executor.all_sum if self.executor.replicas() > 1 else None,
             self.executor.static_value,
+            self.grains,
         )
 
     def _with_hard_sizes(self, node: Node, args: Sequence[Any], exact: Hard | None) -> list[Any]:

@@ -21,6 +21,7 @@ from bevel.backward import Flow, births_of_nonfinite, deaths, flows
 from bevel.errors import BevelTypeError, BevelValueError, TargetError, excerpt, printable
 from bevel.program import Loc
 from bevel.recording import Event, Recording, record
+from bevel.relaxed_layer import mode
 from bevel.source import is_own
 
 VERSION = 1
@@ -171,7 +172,7 @@ def audit_model(model: Any, x: Any = None, y: Any = None, loss: Any = None) -> M
     others = [K.copy(v) for v in model.non_trainable_variables]
 
     def computed(*weights: Any) -> Any:
-        outputs, _ = model.stateless_call(list(weights), others, x, training=True)
+        outputs, _ = model.stateless_call(list(weights), others, x, **mode(model, True))
         return K.mean(loss(y, outputs))
 
     computed.__name__ = model.name

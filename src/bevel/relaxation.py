@@ -38,6 +38,9 @@ KERNELS = ("logistic", "arctan", "algebraic", "linear", "gaussian")
 FORWARDS = ("soft", "hard")
 ON_UNKNOWN = ("error", "keep")
 
+# Ways through a function that branches on values, whose interpretation is kept.
+_MOST_WAYS = 8
+
 
 def relax(
     fn: Callable[..., Any],
@@ -139,6 +142,7 @@ class Relaxed:
         self.on_unknown = on_unknown
         self._made: dict[Any, tuple[Callable[..., Any], Callable[..., Any]]] = {}
         self._seen: dict[Any, tuple[Any, ...] | None] = {}
+        self._ways: list[tuple[Any, Any]] = []  # through a function that branches on values
         self._earlier: list[Any] = []
         functools.update_wrapper(self, fn, updated=())
         if not hasattr(self, "__name__"):
@@ -176,10 +180,16 @@ class Relaxed:
         if key in self._made:
             return self._made[key]
         given = call if frontends.needs_values() else replace(call, leaves=specs)
-        plain, is_fixed = self._interpretation(given, [])
+        trace, trained = self._traced(given)
+        for known, made in self._ways:
+            if known is trace:
+                return made
+        plain = self._interpretation(trace, trained, [])
         state = None if isinstance(self.temperature, int | float) else self._softness
         made = plain, executor.function(plain, state=state)
-        if is_fixed:
+        if frontends.depends_on_values(trace):
+            self._ways = [*self._ways, (trace, made)][-_MOST_WAYS:]
+        else:
             self._made[key] = made
         return made
 
@@ -239,7 +249,7 @@ class Relaxed:
         call = frontend.arguments(self._pure, args, kwargs)
         log: list[Any] = []
         executor = frontends.executor()
-        interpretation = executor.function(self._interpretation(call, log)[0])
+        interpretation = executor.function(self._interpretation(*self._traced(call), log))
         specs = tuple(map(frontend.spec, call.leaves))
         executor.prepare(interpretation, call.leaves if frontends.needs_values() else specs)
         return Explanation(self.__name__, tuple(log), self._is_hard)
@@ -253,14 +263,8 @@ class Relaxed:
         """Whether it is the hard function itself, known without running anything."""
         return isinstance(self.temperature, int | float) and self.temperature == 0
 
-    def _interpretation(self, call: Arguments, log: list[Any]) -> tuple[Callable[..., Any], bool]:
-        """A function of the leaves that runs the traced program by the rules, and whether it serves
-        other values than those of the call.
-        """
-        from bevel.interpreter import Interpreter
-        from bevel.rules.singular import chooses
-        from bevel.soft import Real, Soft, value_of
-
+    def _traced(self, call: Arguments) -> tuple[Any, Sequence[int]]:
+        """The trace that serves a call, and which of its leaves are trained."""
         trained = select(call, self.wrt)
         for n in trained:
             if not self._is_hard and not is_float(call.leaves[n]):
@@ -271,10 +275,22 @@ class Relaxed:
                 )
         trace = frontends.trace_for(self._pure, call, trained, self._earlier)
         check_broadcasts(trace.program, call.names)
+        return trace, trained
+
+    def _interpretation(
+        self, trace: Any, trained: Sequence[int], log: list[Any]
+    ) -> Callable[..., Any]:
+        """A function of the leaves that runs the traced program by the rules."""
+        from bevel.grain import grains
+        from bevel.interpreter import Interpreter
+        from bevel.rules.singular import chooses
+        from bevel.soft import Real, Soft, value_of
+
         _warn_of_state(trace.program)
         executor = frontends.executor()
         inputs = len(trace.program.inputs) + len(trace.program.captures)
-        guarded = chooses(trace.program, [n in trained for n in range(inputs)])
+        are_trained = [n in trained for n in range(inputs)]
+        guarded, known = chooses(trace.program, are_trained), grains(trace.program, are_trained)
 
         def relaxed(*leaves: Any, state: Any = None) -> Any:
             operands = [*leaves, *trace.captured]
@@ -286,7 +302,7 @@ class Relaxed:
             ]
             softness = self._softness() if state is None else state
             interpreter = Interpreter(
-                executor, softness, self.kernel, self.on_unknown, guarded, log
+                executor, softness, self.kernel, self.on_unknown, guarded, known, log
             )
             results = interpreter.run(trace.program, soft, operands.__getitem__)
             if self.on_unknown == "error":
@@ -300,7 +316,7 @@ class Relaxed:
                 values = [_straight_through(h, v) for h, v in zip(exact, values, strict=True)]
             return trace.pack(values)
 
-        return relaxed, not frontends.depends_on_values(trace)
+        return relaxed
 
 
 def _warn_of_state(program: Program) -> None:

@@ -69,7 +69,7 @@ class RelaxedLayer(Tempered):
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         if not training or not self.initial_temperature:
-            return self.layer(inputs, **self._mode(training))
+            return self.layer(inputs, **mode(self.layer, training))
         # read outside of the relaxation, so that a tape sees it
         weights = [K.convert_to_tensor(v.value) for v in self.layer.trainable_variables]
         return self._relaxation()(inputs, weights)
@@ -86,12 +86,7 @@ class RelaxedLayer(Tempered):
     def _outputs(self, inputs: Any, weights: Any) -> Any:
         """What the layer gives for these inputs and weights; what else it keeps stays as it is."""
         others = [v.value for v in self.layer.non_trainable_variables]
-        return self.layer.stateless_call(weights, others, inputs, **self._mode(True))[0]
-
-    def _mode(self, training: bool | None) -> dict[str, Any]:
-        """The mode, for a layer whose call asks for it."""
-        known = inspect.signature(self.layer.call).parameters
-        return {"training": training} if "training" in known else {}
+        return self.layer.stateless_call(weights, others, inputs, **mode(self.layer, True))[0]
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return self.layer.compute_output_shape(input_shape)
@@ -109,3 +104,9 @@ class RelaxedLayer(Tempered):
         config = dict(config)
         layer = keras.saving.deserialize_keras_object(config.pop("layer"))
         return cls(layer, **config)
+
+
+def mode(layer: Any, training: bool | None) -> dict[str, Any]:
+    """The mode, for a layer or model whose call asks for it."""
+    known = inspect.signature(layer.call).parameters
+    return {"training": training} if "training" in known else {}

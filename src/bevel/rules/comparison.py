@@ -2,18 +2,22 @@
 
     x > y   ->  K((x - y) / (temperature * spread of x - y))
 
-Integers are compared half-way between them, and nearer than 1 they are not: else the last of them
-that differ would be forgotten once all others are equal. A rounded number is compared on the scale
-of what was rounded; floats that are asked to be equal get a bump around 0, which has a hard truth
-for whoever branches on it.
+Whole numbers, of whatever dtype, are compared half-way between them, and nearer than 1 they are
+not: else the last of them that differ would be forgotten once all others are equal. A rounded
+number is compared on the scale of what was rounded. Floats that are asked to be equal get a bump
+around 0. If they move smoothly, they never are, and the question is a guard: whoever branches on it
+gets its hard truth. If they move in steps, as a count does, it is an event like others; whether
+they are whole numbers then tell their hard values, where the program does not.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from keras import ops as K
 
+from bevel.grain import Moves
 from bevel.rules.context import Call, Context
 from bevel.rules.index import chances
 from bevel.soft import Prob, Real, Rounded, Soft, as_float, value_of
@@ -43,7 +47,7 @@ def inequality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
     if op in _SWAPPED:
         x, y, op = y, x, _SWAPPED[op]
     d = _difference(x, y)
-    if not _are_integers(x, y):
+    if not all(g.is_whole for g in ctx.grains_of(call)) and not _are_integers(x, y):
         return Prob(ctx.step(d, ctx.spread(d, x, y)))
     d = d - 0.5 if op == "greater" else d + 0.5
     return Prob(ctx.step(d, K.maximum(ctx.spread(d, x, y), 1.0)))
@@ -66,16 +70,27 @@ def equality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
     if (found := _is_extreme(ctx, x, y)) is not None:
         return Prob(found if call.op == "equal" else 1 - found)
     d = _difference(x, y)
-    size = ctx.spread(d, x, y)
-    if _are_integers(x, y):
-        size = K.maximum(size, 1.0)
-        p = ctx.step(d + 0.5, size) - ctx.step(d - 0.5, size)
+    size, known = ctx.spread(d, x, y), ctx.grains_of(call)
+    if all(g.is_whole for g in known) or _are_integers(x, y):
+        p = _window(ctx, d, size)
         return Prob(p if call.op == "equal" else 1 - p)
     p = ctx.bump(d, size)
-    return Prob(
-        p if call.op == "equal" else 1 - p,
-        exact=lambda: call.native(x, y),
-    )
+    moves = max(g.moves for g in known)
+    if moves is Moves.STEPS and call.exact is not None:
+        p = K.where(_is_whole(call.hard(0), call.hard(1)), _window(ctx, d, size), p)
+    exact = (lambda: call.native(x, y)) if moves is Moves.SMOOTHLY else None
+    return Prob(p if call.op == "equal" else 1 - p, exact=exact)
+
+
+def _window(ctx: Context, d: Any, size: Any) -> Any:
+    """The chance that whole numbers are equal, by their difference and its spread."""
+    size = K.maximum(size, 1.0)
+    return ctx.step(d + 0.5, size) - ctx.step(d - 0.5, size)
+
+
+def _is_whole(*values: Any) -> Any:
+    """Whether all numbers are whole."""
+    return functools.reduce(K.logical_and, (K.all(v == K.floor(v)) for v in values))
 
 
 def _rounded_inequality(ctx: Context, op: str, x: Rounded, y: Any) -> Prob:

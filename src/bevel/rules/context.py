@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from keras import ops as K
 
 from bevel import ops
+from bevel.grain import UNKNOWN, Grain, Grains
 from bevel.program import Node
 from bevel.soft import Real, Soft, as_float, value_of
 
@@ -85,6 +86,7 @@ class Context:
         apply: Runs a node on operands of any kind by the rules; gives a list.
         all_sum: The sum over all replicas, where a batch is spread over several.
         static: The array that a tensor holds for any input, or None.
+        grains: How the operands of each node move with what is trained.
     """
 
     temperature: Any
@@ -93,6 +95,12 @@ class Context:
     apply: Callable[[Node, Sequence[Any]], list[Any]]
     all_sum: Callable[[Any], Any] | None = None
     static: Callable[[Any], Any] = lambda _: None
+    grains: Grains = field(default_factory=dict)
+
+    def grains_of(self, call: Call) -> list[Grain]:
+        """How each operand of the vocabulary moves with what is trained."""
+        known = self.grains.get(id(call.node))
+        return [UNKNOWN if known is None else known[n] for n in call.node.operands]
 
     def step(self, d: Any, scale: Any) -> Any:
         """The chance that d > 0."""

@@ -91,8 +91,11 @@ def _certain(ctx: Context, call: Call, args: Sequence[Any]) -> Any:
     if call.op not in _COMPARISONS or len(args) != 2:
         return None
     index = next((a for a in args if isinstance(a, Index) and a.is_position), None)
-    number = ctx.static(next((a for a in args if not isinstance(a, Soft)), None))
-    if index is None or index.weights.shape[-1] is None or number is None or np.size(number) != 1:
+    other = next((a for a in args if not isinstance(a, Soft)), None)
+    if index is None or index.weights.shape[-1] is None or any(n != 1 for n in np.shape(other)):
+        return None
+    number = None if other is None else ctx.static(other)
+    if number is None or np.size(number) != 1:
         return None
     places = np.arange(index.weights.shape[-1])
     answers = getattr(np, call.op)(*(places if a is index else number.item() for a in args))

@@ -194,7 +194,7 @@ class _Recording(TorchDispatchMode):
         results = func(*args, **kwargs)
         if depends:
             self._dependent.add(node)
-            if not isinstance(results, torch.Tensor | tuple | list) or _is_sized_by_values(func):
+            if not isinstance(results, torch.Tensor | tuple | list) or _is_sized_by_values(func, args):
                 raise NotRecordableError(f"{func} gives what depends on values")
         if func._schema.is_mutable:
             self._check_writing(func, args)
@@ -254,7 +254,10 @@ class _Recording(TorchDispatchMode):
         return _Recorded(fx.GraphModule(self._constants, self._graph))
 
 
-def _is_sized_by_values(func: Any) -> bool:
+def _is_sized_by_values(func: Any, args: Sequence[Any]) -> bool:
+    """Whether other values may give a result of another shape, or of another number."""
+    if func is torch.ops.aten.index.Tensor:  # a look-up, if it is not by a mask
+        return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
     return bool({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(func.tags))
 
 

@@ -1,0 +1,169 @@
+"""How a value moves when what is trained moves a little: not at all, in steps, or smoothly.
+
+Whether two floats are equal is one thing for numbers that move smoothly, which never are, so that
+the question can only guard a division or a branch; and another for counts and states that happen to
+be stored as floats, whose equality is an event like any other. Which is which is read off the
+structure of the program, and so is which floats are always whole numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from bevel.program import Node, Program, Value
+from bevel.vocabulary import entries_of
+
+
+class Moves(IntEnum):
+    """How a value moves with what is trained."""
+
+    NOT = 0
+    STEPS = 1
+    SMOOTHLY = 2
+
+
+@dataclass(frozen=True)
+class Grain:
+    """What is known of a value before it is computed.
+
+    Attributes:
+        moves: How it moves, at most.
+        is_whole: Whether it is always a whole number, or a truth.
+    """
+
+    moves: Moves = Moves.SMOOTHLY
+    is_whole: bool = False
+
+    def joined(self, other: Grain) -> Grain:
+        """What holds for a value that is one of two."""
+        return Grain(max(self.moves, other.moves), self.is_whole and other.is_whole)
+
+
+Grains = dict[int, tuple[Grain, ...]]
+"""For a node, by its identity, the grains of its operands."""
+
+UNKNOWN = Grain()
+
+_FIXED = frozenset({"shape", "constant", "stop", "effect"})
+
+# Whole numbers make whole numbers here; of a choice, what is chosen from counts.
+_KEEPS_WHOLE = frozenset(
+    """
+    add subtract multiply negative abs maximum minimum relu relu6 clip sum prod max min
+    cumulative_sum identity where stack concat slice take gather_nd scatter scatter_add
+    scatter_update segment_sum wrap_index remainder astype
+    """.split()
+)
+_OF_TWO = frozenset({"add", "subtract", "multiply", "maximum", "minimum", "clip", "remainder"})
+_MAKES_WHOLE = frozenset({"round", "floor", "ceil", "trunc", "sign", "floor_divide"})
+
+
+def grains(program: Program, trained: Sequence[bool]) -> Grains:
+    """The grains of the operands of every node, those of nested programs included.
+
+    Args:
+        program: The program.
+        trained: For each of its inputs and captures, whether a gradient is to reach it.
+    """
+    found: Grains = {}
+    heads = (*program.inputs, *program.captures)
+    given = [
+        Grain(Moves.SMOOTHLY if moves else Moves.NOT, _is_discrete(v))
+        for v, moves in zip(heads, trained, strict=True)
+    ]
+    _follow(program, given, found)
+    return found
+
+
+def _follow(program: Program, given: Sequence[Grain], found: Grains) -> list[Grain]:
+    """Grains of the results; those of all operands are written into `found`."""
+    heads = (*program.inputs, *program.captures)
+    known = {v.id: grain for v, grain in zip(heads, given, strict=True)}
+    for node in program.nodes:
+        operands = tuple(known[i] for i in node.inputs)
+        earlier = found.get(id(node), operands)  # a program that is called twice
+        found[id(node)] = tuple(a.joined(b) for a, b in zip(earlier, operands, strict=True))
+        known.update(
+            zip((v.id for v in node.outputs), _results(node, operands, found), strict=True)
+        )
+    return [known[i] for i in program.outputs]
+
+
+def _results(node: Node, operands: Sequence[Grain], found: Grains) -> list[Grain]:
+    if node.op == "while_loop":
+        return _loop(node, operands, found)
+    if node.op == "call":
+        return _follow(node.programs[0], operands, found)
+    if node.op in ("cond", "switch"):
+        branches = [_follow(p, operands[1:], found) for p in node.programs]
+        least = Moves.STEPS if operands[0].moves else Moves.NOT
+        chosen = [_either(options) for options in zip(*branches, strict=True)]
+        return [Grain(max(g.moves, least), g.is_whole) for g in chosen]
+    moves = _moves(node, operands)
+    return [_made(node, v, moves, operands) for v in node.outputs]
+
+
+def _either(options: Sequence[Grain]) -> Grain:
+    first, *others = options
+    for other in others:
+        first = first.joined(other)
+    return first
+
+
+def _loop(node: Node, operands: Sequence[Grain], found: Grains) -> list[Grain]:
+    """What holds in every round: what goes in may be what came out."""
+    condition, body = node.programs
+    state = list(operands)
+    while True:
+        _follow(condition, state, found)
+        after = [a.joined(b) for a, b in zip(state, _follow(body, state, found), strict=False)]
+        after += state[len(after) :]
+        if after == state:
+            return after[: len(node.outputs)]
+        state = after
+
+
+def _moves(node: Node, operands: Sequence[Grain]) -> Moves:
+    """How the results move, at most; those of one that is not a float move in steps anyway."""
+    most = max((g.moves for g in operands), default=Moves.NOT)
+    if node.nature in _FIXED or most is Moves.NOT:
+        return Moves.NOT
+    if node.op == "where":
+        entries = [node.operands[1], node.operands[2]]
+    elif node.nature == "position" and entries_of(node) is not None:
+        entries = [node.operands[i] for i in entries_of(node) or ()]
+    elif node.nature in ("step", "position"):
+        entries = []
+    else:
+        entries = list(range(len(operands)))
+    return max([Moves.STEPS, *(operands[n].moves for n in entries)])
+
+
+def _made(node: Node, value: Value, moves: Moves, operands: Sequence[Grain]) -> Grain:
+    if _is_discrete(value):
+        return Grain(min(moves, Moves.STEPS), True)
+    if node.op == "constant" and node.param("value") is not None:
+        return Grain(Moves.NOT, _holds_whole(node.param("value").array))
+    if node.op in _MAKES_WHOLE:
+        return Grain(min(moves, Moves.STEPS), True)
+    spoken_of = [operands[n] for n in node.operands] or list(operands[:1])
+    if node.op == "where":
+        spoken_of = spoken_of[1:]
+    keeps = node.op in _KEEPS_WHOLE or node.nature == "structural"
+    if node.op in _OF_TWO and len(spoken_of) < 2:  # the other one is no operand
+        keeps = False
+    return Grain(moves, keeps and all(g.is_whole for g in spoken_of))
+
+
+def _is_discrete(value: Value) -> bool:
+    return value.dtype == "bool" or "int" in value.dtype
+
+
+def _holds_whole(array: np.ndarray) -> bool:
+    if array.dtype.kind not in "fiub":
+        return False
+    return bool(np.all(np.isfinite(array)) and np.all(array == np.round(array)))
