@@ -194,7 +194,9 @@ class _Recording(TorchDispatchMode):
         results = func(*args, **kwargs)
         if depends:
             self._dependent.add(node)
-            if not isinstance(results, torch.Tensor | tuple | list) or _is_sized_by_values(func, args):
+            if not isinstance(results, torch.Tensor | tuple | list) or _is_sized_by_values(
+                func, args
+            ):
                 raise NotRecordableError(f"{func} gives what depends on values")
         if func._schema.is_mutable:
             self._check_writing(func, args)
