@@ -174,6 +174,9 @@ HARD_LIMITS = {
     "masked-order": lambda y, p: tf.sort(p[p > 0.15])[1] + tf.sort(p[p > 0.15])[-1],
     "masked-middle": lambda y, p: tf.sort(p[p > 0.15])[tf.shape(p[p > 0.15])[0] // 2],
     "masked-top-k": lambda y, p: tf.math.top_k(p[p > 0.15], 2).values,
+    "masked-cell": lambda y, p: tf.cast(tf.where(p > 0.35)[0, 0], "float32"),
+    "masked-least": lambda y, p: tf.cast(tf.reduce_min(tf.where(p > 0.35)), "float32"),
+    "masked-last": lambda y, p: tf.cast(tf.where(p > 0.35)[-1, 0], "float32"),
     "masked-best": lambda y, p: tf.gather(y[p > 0.15], tf.math.top_k(p[p > 0.15], 2).indices),
     "masked-span": lambda y, p: (
         tf.reduce_sum(p[p > 0.15][1:-1]) + tf.reduce_sum(tf.sort(p[p > 0.15])[-2:] ** 2)
@@ -737,6 +740,23 @@ def test_whether_floats_that_move_smoothly_are_equal_guards_only():
 
     value, _ = value_and_gradient(fn, TRUTHS, np.zeros_like(TABLE))
     assert np.isfinite(value)
+
+
+@pytest.mark.parametrize("first", [lambda w: w[0], tf.reduce_min], ids=["entry", "least"])
+def test_the_first_position_that_a_mask_picks_descends(first):
+    def fn(y_true, y_pred):
+        found = [tf.cast(first(tf.where(row > 0.5)[:, 0]), tf.float32) for row in y_pred]
+        return tf.reduce_mean(tf.abs(tf.stack(found) - y_true))
+
+    y_true = np.array([2, 5, 7], "float32")
+    logits = tf.Variable(np.random.default_rng(0).normal(size=(3, 9)).astype("float32"))
+    relaxed = relax(lambda y_true, z: fn(y_true, tf.unstack(tf.sigmoid(z))))
+    optimizer = tf.keras.optimizers.Adam(0.05)
+    for _ in range(300):
+        with tf.GradientTape() as tape:
+            value = relaxed(y_true, logits)
+        optimizer.apply_gradients([(tape.gradient(value, logits), logits)])
+    assert float(fn(y_true, tf.unstack(tf.sigmoid(logits)))) == 0
 
 
 STATES = {

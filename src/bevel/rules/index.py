@@ -30,6 +30,9 @@ from bevel.soft import (
     value_of,
 )
 
+# Values side by side that are kept apart for what is known of each, where they are floats.
+_MOST_PARTS = 32
+
 
 def argmax(ctx: Context, call: Call, x: Any) -> Any:
     """Weights over the axis, by how far each value lies behind the largest."""
@@ -212,7 +215,8 @@ def in_top_k(ctx: Context, call: Call, values: Any, target: Any) -> Any:
 def stack(ctx: Context, call: Call, *parts: Any) -> Any:
     """Values side by side: truths and numbers as they are, positions kept apart."""
     axis = call.param("axis")
-    if any(isinstance(p, Soft) for p in parts) and "int" in call.dtype:
+    are_positions = len(parts) <= _MOST_PARTS and any(isinstance(p, Index) for p in parts)
+    if any(isinstance(p, Soft) for p in parts) and ("int" in call.dtype or are_positions):
         return Stacked(parts, axis, call.dtype)
     return _joined(call, parts)
 

@@ -92,10 +92,10 @@ def _certain(ctx: Context, call: Call, args: Sequence[Any]) -> Any:
         return None
     index = next((a for a in args if isinstance(a, Index) and a.is_position), None)
     other = next((a for a in args if not isinstance(a, Soft)), None)
-    if index is None or index.weights.shape[-1] is None or any(n != 1 for n in np.shape(other)):
+    if index is None or other is None or any(n != 1 for n in other.shape):
         return None
-    number = None if other is None else ctx.static(other)
-    if number is None or np.size(number) != 1:
+    number = ctx.static(other)
+    if index.weights.shape[-1] is None or number is None or np.size(number) != 1:
         return None
     places = np.arange(index.weights.shape[-1])
     answers = getattr(np, call.op)(*(places if a is index else number.item() for a in args))

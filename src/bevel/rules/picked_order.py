@@ -2,7 +2,8 @@
 
 Rows are sorted hard, and the place of each is the sum of the chances before it. The i-th of them is
 the mean of the rows whose places are less than one away from i, weighed by that and by their own
-chances: exactly the i-th picked row where chances are 0 and 1.
+chances: exactly the i-th picked row where chances are 0 and 1. The first and the last row, and the
+largest of hard values, are known better: as none before them is picked, by independent chances.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from bevel.soft import Index, Prob, Real, Selected, Soft, Stacked, as_float, val
 # Of rows further away than one place: where fewer are picked than are asked for, the last stand in.
 FAR = 1e-6
 
+# A chance whose complement still has a logarithm with a usable derivative.
+_NEARLY_ONE = 1 - 1e-6
+
 
 def at(p: Any, wanted: Any) -> Any:
     """The weights of all rows at some places among the picked ones, counted from 0."""
@@ -26,6 +30,20 @@ def at(p: Any, wanted: Any) -> Any:
     weights = p * (K.relu(1 - away) + FAR / (1 + K.square(away)))
     total = K.sum(weights, axis=-1, keepdims=True)
     return weights / K.where(total > 0, total, 1.0)
+
+
+def first(p: Any) -> Any:
+    """The chance of each row to be the first that is picked, if any is."""
+    missed = K.log1p(-K.minimum(p, _NEARLY_ONE))
+    weights = p * K.exp(cumulated(missed) - missed)
+    total = K.sum(weights)
+    return weights / K.where(total > 0, total, 1.0)
+
+
+def largest(x: Any, p: Any) -> Any:
+    """The chance of each row, of hard values, to be the largest that is picked."""
+    order = K.argsort(-x)
+    return taken(first(taken(p, order)), K.argsort(order))
 
 
 def _sorted(x: Any, p: Any) -> tuple[Any, Any, Any]:
@@ -46,6 +64,10 @@ def place(call: Call) -> Any:
 def pick(call: Call, p: Any) -> Any:
     """The i-th of them, from the end where i is a negative number."""
     i = place(call)
+    if isinstance(i, int) and i == 0:
+        return _found(call, first(p))
+    if isinstance(i, int) and i == -1:
+        return _found(call, K.flip(first(K.flip(p))))
     if isinstance(i, int) and i < 0:
         return _found(call, K.flip(at(K.flip(p), K.cast(-1 - i, K.dtype(p)))))
     return found_at(call, p, i)
@@ -58,6 +80,11 @@ def found_at(call: Call, p: Any, wanted: Any) -> Any:
 
 def _found(call: Call, weights: Any) -> Any:
     rows = call.args[0].rows
+    if call.param("column") is not None:
+        if isinstance(rows, Soft) and not isinstance(rows, Real):
+            return NotImplemented
+        column = value_of(rows)[:, call.param("column")]
+        rows = Real(column, rows.dtype) if isinstance(rows, Soft) else column
     x = rows.p if isinstance(rows, Prob) else as_float(value_of(rows), weights)
     if not isinstance(rows, Soft) and "int" in call.dtype and len(x.shape) == 1:
         return [Index(weights, rows, call.dtype, among=call.args[0].among)]

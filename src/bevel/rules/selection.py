@@ -302,8 +302,14 @@ def _extreme(ctx: Context, call: Call, p: Any) -> Any:
         weights = picked_order.at(p * rows.p, 0)
         return [Index(weights, places(weights, call.dtype), call.dtype, True, among=p)]
     x = as_float(value_of(rows), p)
+    if len(x.shape) == 2 and x.shape[1] == 1 and (axis is None or len(axis) == 2):
+        x, axis = K.squeeze(x, 1), None  # as positions come
+        rows = rows if isinstance(rows, Soft) else K.squeeze(rows, 1)
     if len(x.shape) != 1 or call.param("keepdims") or axis not in (0, (0,), None):
         return NotImplemented
+    if not isinstance(rows, Soft) and call.op in ("max", "min"):
+        weights = picked_order.largest(x if call.op == "max" else -x, p)
+        return [Index(weights, rows, call.dtype)]
     search, side = (ops.argmax, 1) if call.op in ("max", "argmax") else (ops.argmin, -1)
     # 1 - p in place of -log p is less than the lead of a large row that is hardly picked
     behind = -side * K.stop_gradient(K.max(x) - K.min(x)) * K.log(p + LEAST_CHANCE)

@@ -63,6 +63,8 @@ def _slice(op: tf.Operation) -> dict[str, Any]:
     begin = _static(op, 1)
     if known["single"] == (0,) and len(steps) == 1 and begin is not None:
         known["picks"] = begin[0]
+    if known["single"] == (0, 1) and len(steps) == 2 and begin is not None:
+        known["picks"], known["column"] = begin
     if steps == (1,) and not known["single"]:
         start = 0 if op.get_attr("begin_mask") else begin and begin[0]
         end = _static(op, 2)
