@@ -441,6 +441,9 @@ SORTS: dict[str, Callable[[Any], Any]] = {
 GATHERS: dict[str, Callable[[Any, Any], Any]] = {
     "gather": tf.gather,
     "gather_nd": lambda table, position: tf.gather_nd(table, position[..., None]),
+    "unravel_index": lambda table, position: tf.gather_nd(
+        table[:, None], tf.transpose(tf.unravel_index(position, [SIZE, 1]))
+    ),
 }
 SCATTERS: dict[str, Callable[[Any, Any, Any], Any]] = {
     "scatter": lambda position, a, b: tf.scatter_nd(position, a, [SIZE]),

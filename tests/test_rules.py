@@ -174,6 +174,9 @@ HARD_LIMITS = {
     "masked-order": lambda y, p: tf.sort(p[p > 0.15])[1] + tf.sort(p[p > 0.15])[-1],
     "masked-middle": lambda y, p: tf.sort(p[p > 0.15])[tf.shape(p[p > 0.15])[0] // 2],
     "masked-top-k": lambda y, p: tf.math.top_k(p[p > 0.15], 2).values,
+    "coordinates": lambda y, p: tf.cast(
+        tf.reduce_sum(tf.unravel_index(tf.argmax(p), [2, 3]) * [10, 1]), "float32"
+    ),
     "masked-cell": lambda y, p: tf.cast(tf.where(p > 0.35)[0, 0], "float32"),
     "masked-least": lambda y, p: tf.cast(tf.reduce_min(tf.where(p > 0.35)), "float32"),
     "masked-last": lambda y, p: tf.cast(tf.where(p > 0.35)[-1, 0], "float32"),

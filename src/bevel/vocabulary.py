@@ -107,6 +107,7 @@ VOCABULARY: dict[str, str] = {
     "bucketize": "index",
     "unique_values": "index",
     "nonzero": "index",
+    "unravel_index": "index",
     "one_hot": "position",
     "take": "position",
     "gather_nd": "position",

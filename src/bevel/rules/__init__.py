@@ -64,6 +64,7 @@ RULES: dict[str, Rule] = {
     "where": Rule(logic.where, "p x + (1 - p) y"),
     "argmax": Rule(index.argmax, "weights over the axis"),
     "argmin": Rule(index.argmin, "weights over the axis"),
+    "unravel_index": Rule(index.unraveled, "the coordinates, by the weights of the position"),
     "one_hot": Rule(index.one_hot, "the weights of the index"),
     "take": Rule(index.take, "the expected entry"),
     "gather_nd": Rule(index.gather_nd, "the expected entry"),

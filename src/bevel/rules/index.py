@@ -111,6 +111,16 @@ def scores(x: Any, axis: int) -> Any:
     return K.where(are_shares, K.log(K.maximum(x, 1e-30)), x)
 
 
+def unraveled(ctx: Context, call: Call, index: Any, lengths: Any) -> Any:
+    """The coordinates of a position in a table, side by side."""
+    if not isinstance(index, Soft) or isinstance(lengths, Soft):
+        return NotImplemented
+    weights, support = positions(ctx, index)
+    each = call.native(K.reshape(support, (-1,)), lengths)
+    parts = [K.reshape(coordinate, K.shape(support)) for coordinate in K.unstack(each, axis=0)]
+    return Stacked([Index(weights, part, call.dtype) for part in parts], 0, call.dtype)
+
+
 def one_hot(ctx: Context, call: Call, index: Any, on: Any, off: Any) -> Any:
     """The weights of an index are its soft one-hot code."""
     if any(isinstance(v, Soft) for v in (on, off)) or not isinstance(index, Soft):

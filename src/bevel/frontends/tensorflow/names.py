@@ -178,6 +178,7 @@ NAMES: dict[str, Entry] = {
     **_same("Mul", "multiply", (0, 1)),
     **_same("Neg", "negative", (0,)),
     **_same("ArgMax", "argmax", (0,), _arg),
+    **_same("UnravelIndex", "unravel_index", (0, 1)),
     **_same("ArgMin", "argmin", (0,), _arg),
     **_same("TopKV2 TopK", "top_k", (0,), _top_k),
     **_same("InTopKV2 InTopK", "in_top_k", (0, 1), _in_top_k),
