@@ -26,6 +26,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from bevel.backend import is_concrete
 from bevel.errors import BevelError
+from bevel.frontends.torch.replicas import replicas
 
 Function = Callable[..., Any]
 
@@ -79,7 +80,7 @@ class Replayed:
         elif known is None:
             self._known[key] = True
             for oldest in list(self._known)[:-_MOST]:
-                del self._known[oldest]
+                self._known.pop(oldest, None)  # another thread may have been here
         if not isinstance(known, _Recorded):
             return self._fn(*leaves)
         value, *gradients, differ = known.run([leaf.detach() for leaf in leaves])
@@ -139,7 +140,8 @@ def _is_usual(leaves: Sequence[Any]) -> bool:
         return False
     is_watched = torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack()
     is_cast = any(torch.is_autocast_enabled(leaf.device.type) for leaf in leaves)
-    return not (is_watched or is_cast)
+    # processes that talk to each other must all do the same, whatever their values
+    return not (is_watched or is_cast) and replicas() == 1
 
 
 def _record(fn: Function, leaves: Sequence[Any]) -> _Recorded | None:
