@@ -826,6 +826,23 @@ def test_what_stands_first_is_counted_without_weights(place, count):
     assert np.mean(gradient[y_true == 1]) > 0 > np.mean(gradient[y_true == 0])
 
 
+@pytest.mark.parametrize(("start", "stop"), [(0, 2), (0, 1), (5, 8), (398, 400)])
+def test_each_rank_is_counted_once_without_weights(start, stop):
+    order = np.argsort(-MANY[1])
+    for outside in (start - 1, stop):
+        among = np.ones(400, "float32")
+        among[order[outside % 400]] = 100
+
+        def found(y_true, y_pred):
+            places = tf.argsort(y_pred, direction="DESCENDING")[start:stop]
+            return tf.reduce_sum(tf.gather(y_true, places))
+
+        value, _ = value_and_gradient(found, among, MANY[1], temperature=1e-4)
+        assert value == pytest.approx(
+            stop - start + 99 * (outside % 400 in range(start, stop)), abs=0.2
+        )
+
+
 @pytest.mark.parametrize("scores", [tf.identity, tf.argsort], ids=["values", "positions"])
 def test_top_k_of_a_share_of_a_batch_of_unknown_size(scores):
     def found(y_true, y_pred):

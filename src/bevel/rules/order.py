@@ -275,7 +275,8 @@ def _deviation(ctx: Context, x: Any) -> Any:
         (ordered, rows),
     )
     blur = K.cast(_BLUR * ctx.temperature, K.dtype(x))
-    variance = K.reshape(K.cast(near, K.dtype(x)), K.shape(x)) / 8 + blur * blur
+    others = K.reshape(K.cast(near, K.dtype(x)), K.shape(x)) - 1
+    variance = others / 8 + blur * blur
     return K.sqrt(K.maximum(variance, 1e-9))
 
 
