@@ -843,6 +843,19 @@ def test_each_rank_is_counted_once_without_weights(start, stop):
         )
 
 
+def test_what_stands_first_is_counted_inside_and_outside_of_a_loop():
+    def found(y_true, y_pred):
+        best = tf.math.top_k(y_pred, 30).indices
+        total = tf.constant(0.0)
+        for n in tf.range(2):
+            total += tf.cast(n, tf.float32) * tf.reduce_sum(tf.gather(y_true, best[:10]))
+            total += tf.reduce_sum(tf.gather(y_true, best))
+        return total + tf.reduce_mean(tf.gather(y_true, best))
+
+    hard = float(tf.function(found)(*MANY))
+    assert float(relax(found, temperature=1e-4)(*MANY)) == pytest.approx(hard, rel=0.01)
+
+
 @pytest.mark.parametrize("scores", [tf.identity, tf.argsort], ids=["values", "positions"])
 def test_top_k_of_a_share_of_a_batch_of_unknown_size(scores):
     def found(y_true, y_pred):

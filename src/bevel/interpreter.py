@@ -470,7 +470,7 @@ def _settle(values: Sequence[Any]) -> None:
         if isinstance(value, Prob | Mixture):
             _ = value.atoms
         if isinstance(value, Index):
-            _ = value.weights
+            _ = value.weights, value.order and value.order.members
 
 
 def _constant(tensor: Any) -> Any:
