@@ -252,7 +252,10 @@ def _without_weights(ctx: Context, x: Any, values: Any, axis: int) -> tuple[Any,
         def below(place: Any) -> Any:
             return K.arctan((place - 0.5 - rank) / deviation)
 
-        return (below(last) - below(first)) / (below(K.cast(K.shape(x)[-1], K.dtype(x))) - below(0))
+        everywhere = below(K.cast(K.shape(x)[-1], K.dtype(x))) - below(0)
+        members = (below(last) - below(first)) / everywhere
+        # as many as there are ranks, as the sums of weights are
+        return members * ((last - first) / K.sum(members, axis=-1, keepdims=True))
 
     return between, np.arange(count)
 
