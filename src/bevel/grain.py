@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import reduce
 
 import numpy as np
 
@@ -101,17 +102,10 @@ def _results(node: Node, operands: Sequence[Grain], found: Grains) -> list[Grain
     if node.op in ("cond", "switch"):
         branches = [_follow(p, operands[1:], found) for p in node.programs]
         least = Moves.STEPS if operands[0].moves else Moves.NOT
-        chosen = [_either(options) for options in zip(*branches, strict=True)]
+        chosen = [reduce(Grain.joined, options) for options in zip(*branches, strict=True)]
         return [Grain(max(g.moves, least), g.is_whole) for g in chosen]
     moves = _moves(node, operands)
     return [_made(node, v, moves, operands) for v in node.outputs]
-
-
-def _either(options: Sequence[Grain]) -> Grain:
-    first, *others = options
-    for other in others:
-        first = first.joined(other)
-    return first
 
 
 def _loop(node: Node, operands: Sequence[Grain], found: Grains) -> list[Grain]:

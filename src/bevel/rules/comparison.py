@@ -47,7 +47,7 @@ def inequality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
     if op in _SWAPPED:
         x, y, op = y, x, _SWAPPED[op]
     d = _difference(x, y)
-    if not all(g.is_whole for g in ctx.grains_of(call)) and not _are_integers(x, y):
+    if not _are_whole(ctx, call, x, y):
         return Prob(ctx.step(d, ctx.spread(d, x, y)))
     d = d - 0.5 if op == "greater" else d + 0.5
     return Prob(ctx.step(d, K.maximum(ctx.spread(d, x, y), 1.0)))
@@ -70,14 +70,14 @@ def equality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
     if (found := _is_extreme(ctx, x, y)) is not None:
         return Prob(found if call.op == "equal" else 1 - found)
     d = _difference(x, y)
-    size, known = ctx.spread(d, x, y), ctx.grains_of(call)
-    if all(g.is_whole for g in known) or _are_integers(x, y):
+    size = ctx.spread(d, x, y)
+    if _are_whole(ctx, call, x, y):
         p = _window(ctx, d, size)
         return Prob(p if call.op == "equal" else 1 - p)
     p = ctx.bump(d, size)
-    moves = max(g.moves for g in known)
+    moves = max(g.moves for g in ctx.grains_of(call))
     if moves is Moves.STEPS and call.exact is not None:
-        p = K.where(_is_whole(call.hard(0), call.hard(1)), _window(ctx, d, size), p)
+        p = K.where(_hold_whole(call.hard(0), call.hard(1)), _window(ctx, d, size), p)
     exact = (lambda: call.native(x, y)) if moves is Moves.SMOOTHLY else None
     return Prob(p if call.op == "equal" else 1 - p, exact=exact)
 
@@ -88,8 +88,8 @@ def _window(ctx: Context, d: Any, size: Any) -> Any:
     return ctx.step(d + 0.5, size) - ctx.step(d - 0.5, size)
 
 
-def _is_whole(*values: Any) -> Any:
-    """Whether all numbers are whole."""
+def _hold_whole(*values: Any) -> Any:
+    """Whether all numbers in these tensors are whole."""
     return functools.reduce(K.logical_and, (K.all(v == K.floor(v)) for v in values))
 
 
@@ -126,5 +126,8 @@ def _are_plain(x: Any, y: Any) -> bool:
     return all(isinstance(v, Real) or not isinstance(v, Soft) for v in (x, y))
 
 
-def _are_integers(x: Any, y: Any) -> bool:
+def _are_whole(ctx: Context, call: Call, x: Any, y: Any) -> bool:
+    """Whether both are whole numbers in any case: by the program, or by their dtypes."""
+    if all(g.is_whole for g in ctx.grains_of(call)):
+        return True
     return all("int" in (v.dtype if isinstance(v, Real | Rounded) else K.dtype(v)) for v in (x, y))

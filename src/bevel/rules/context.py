@@ -17,6 +17,9 @@ from bevel.soft import Real, Soft, as_float, value_of
 # middle of a stair is so flat that a quantised value stays where it is; at 3 it moves on.
 STAIR = 3.0
 
+# A chance whose complement still has a logarithm with a usable derivative.
+NEARLY_ONE = 1 - 1e-6
+
 
 @dataclass(frozen=True)
 class Call:

@@ -95,7 +95,7 @@ def _certain(ctx: Context, call: Call, args: Sequence[Any]) -> Any:
     if index is None or other is None or any(n != 1 for n in other.shape):
         return None
     number = ctx.static(other)
-    if index.weights.shape[-1] is None or number is None or np.size(number) != 1:
+    if index.weights.shape[-1] is None or number is None:
         return None
     places = np.arange(index.weights.shape[-1])
     answers = getattr(np, call.op)(*(places if a is index else number.item() for a in args))
@@ -254,10 +254,9 @@ def _per_position(ctx: Context, call: Call, args: Sequence[Any]) -> Any:
         else:
             return _joint(ctx, call, args, which, i)
     result = ctx.apply(call.node, chosen)[0]
-    if index.order is not None and _rank(value_of(result)) == 1:
+    if index.order is not None and not isinstance(result, Soft) and _rank(result) == 1:
         # another number at each position: nobody asks for the weights yet
-        lasts = call.dtype != "bool" or index.order.members is not None
-        if lasts and not isinstance(result, Soft):
+        if call.dtype != "bool" or index.order.members is not None:
             return Index(index.order, result, call.dtype)
     return _gathered(result, index.weights, call.dtype)
 

@@ -131,12 +131,11 @@ def total(ctx: Context, call: Call, x: Any) -> Any:
     if rank - 1 not in axes or members is None:
         return NotImplemented
     found = K.sum(members * as_float(value_of(x.support), members), axis=-1, keepdims=True)
-    others = tuple(axes - {rank - 1})
     if call.op == "mean":
         found = found / order.values.shape[-1]
-        found = K.mean(found, axis=others, keepdims=True) if others else found
-    else:
-        found = K.sum(found, axis=others, keepdims=True) if others else found
+    others = tuple(axes - {rank - 1})
+    if others:
+        found = (K.mean if call.op == "mean" else K.sum)(found, axis=others, keepdims=True)
     return Real(found if call.param("keepdims") else K.squeeze(found, tuple(axes)), call.dtype)
 
 

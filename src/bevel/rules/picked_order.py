@@ -13,15 +13,12 @@ from typing import Any
 from keras import ops as K
 
 from bevel.ops.primitives import cumulated, taken
-from bevel.rules.context import Call, Context
+from bevel.rules.context import NEARLY_ONE, Call, Context
 from bevel.rules.index import places
 from bevel.soft import Index, Prob, Real, Selected, Soft, Stacked, as_float, value_of
 
 # Of rows further away than one place: where fewer are picked than are asked for, the last stand in.
 FAR = 1e-6
-
-# A chance whose complement still has a logarithm with a usable derivative.
-_NEARLY_ONE = 1 - 1e-6
 
 
 def at(p: Any, wanted: Any) -> Any:
@@ -34,7 +31,7 @@ def at(p: Any, wanted: Any) -> Any:
 
 def first(p: Any) -> Any:
     """The chance of each row to be the first that is picked, if any is."""
-    missed = K.log1p(-K.minimum(p, _NEARLY_ONE))
+    missed = K.log1p(-K.minimum(p, NEARLY_ONE))
     weights = p * K.exp(cumulated(missed) - missed)
     total = K.sum(weights)
     return weights / K.where(total > 0, total, 1.0)

@@ -13,7 +13,7 @@ from typing import Any
 from keras import ops as K
 
 from bevel import ops
-from bevel.rules.context import Call, Context
+from bevel.rules.context import NEARLY_ONE, Call, Context
 from bevel.rules.counters import counters
 from bevel.rules.index import columns_of, positions, rank_of, spread_out
 from bevel.soft import Index, Real, Soft, as_float, value_of
@@ -23,9 +23,6 @@ _MOST_ROWS = 256
 
 # What `scatter_add` stands for may subtract, too.
 _SUBTRACTING = frozenset({"TensorScatterSub", "scatter-sub"})
-
-# A chance whose complement still has a logarithm with a usable derivative.
-_NEARLY_ONE = 1 - 1e-6
 
 
 def scatter(ctx: Context, call: Call, indices: Any, updates: Any) -> Any:
@@ -103,7 +100,7 @@ def scatter_update(ctx: Context, call: Call, table: Any, indices: Any, updates: 
     place, weights, values = shared
     old = as_float(value_of(table), weights)
     full = K.broadcast_to(weights, K.shape(weights * values))
-    missed = _added_up(place, K.log1p(-K.minimum(full, _NEARLY_ONE)), old)
+    missed = _added_up(place, K.log1p(-K.minimum(full, NEARLY_ONE)), old)
     total = _added_up(place, full, old)
     found = _added_up(place, full * values, old) / K.where(total > 0, total, 1.0)
     return Real(ops.where(K.exp(missed), old, found), call.dtype)

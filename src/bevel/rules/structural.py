@@ -50,8 +50,10 @@ def move(
 
     def shown(table: np.ndarray) -> Tables:
         """Where the elements of a table go; None where that is not known before the values are."""
-        operands = [a if a is None else static(a) for a in call.inputs]
-        operands[which] = table
+        operands = [
+            table if i == which else a if a is None else static(a)
+            for i, a in enumerate(call.inputs)
+        ]
         if any(a is not None and o is None for a, o in zip(call.inputs, operands, strict=True)):
             return [None] * len(call.node.outputs)
         with at_once():
