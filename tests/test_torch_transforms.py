@@ -80,6 +80,19 @@ def test_only_a_missing_number_has_a_missing_gradient_where_a_program_chooses():
     assert of_autograd(lambda q: fn(q).sum(), x).isnan().tolist()[2]
 
 
+def test_what_is_filled_in_only_if_it_is_valid_is_divided():
+    def fn(q):
+        mean = torch.zeros(1) + q.mean(0)
+        spread = ((q - q.mean(0)) ** 2).sum(0).reshape(1)
+        found, is_valid = torch.full_like(spread, float("nan")), spread > 1e-4
+        if is_valid.any():
+            found[is_valid] = spread[is_valid].sqrt()
+        return (found / (mean - 0.3) ** 2).sum()
+
+    relaxed = bevel.relax(fn, temperature=1e-3)
+    torch.testing.assert_close(of_autograd(relaxed, CHANCES), of_autograd(fn, CHANCES))
+
+
 @pytest.mark.parametrize("name", ["relaxed", "comparison", "choice"])
 def test_forward_mode(name):
     fn = FUNCTIONS[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 
@@ -37,7 +38,8 @@ STUCK = {
 }
 
 
-def report_of(name: str, seed: int = 0) -> bevel.Report:
+@functools.cache
+def report_of(name: str, seed: int) -> bevel.Report:
     case = CASES[name]
     return bevel.audit(case.loss, *case.make(seed), wrt=1)
 
@@ -53,7 +55,7 @@ def test_verdict(name, seed):
 @pytest.mark.parametrize("name", [n for n in FAILING if CASES[n].blockers])
 def test_the_blocking_operation_and_its_line_are_named(name):
     case = CASES[name]
-    errors = [f for f in report_of(name).findings if f.severity == "error"]
+    errors = [f for f in report_of(name, 0).findings if f.severity == "error"]
     named = {f.native_op for f in errors}
     listed = {b for b in case.blockers if not b.startswith("py:")}
     assert named & listed or any(f.op == "py_call" for f in errors), named
@@ -66,7 +68,7 @@ def test_the_blocking_operation_and_its_line_are_named(name):
 
 @pytest.mark.parametrize("name", CONTROLS)
 def test_a_control_is_not_flagged(name):
-    report = report_of(name)
+    report = report_of(name, 0)
     assert report.ok, str(report)
     assert all(f.severity == "note" for f in report.findings), str(report)
 

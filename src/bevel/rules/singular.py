@@ -38,8 +38,8 @@ _SAFE = {"acos": 0.0, "asin": 0.0, "atanh": 0.0, "acosh": 2.0}
 # Operations that choose between values, one of which may be infinite.
 CHOICES = frozenset({"where", "cond", "switch", "maximum", "minimum", "max", "min", "clip"})
 
-# Elementwise operations whose derivative is bounded by their own operands' size.
-_TAME = frozenset({"add", "subtract", "negative", "identity", "abs", "astype", "relu", "clip"})
+# Elementwise operations of one operand with a bounded derivative: of two, the other may be NaN.
+_TAME = frozenset({"negative", "identity", "abs", "astype", "relu", "clip"})
 
 
 def chooses(program: Program, trained: Sequence[bool]) -> bool:
@@ -94,7 +94,7 @@ def unary(ctx: Context, call: Call, x: Any) -> Any:
         return NotImplemented
     bad = _BAD[call.op](x.tensor)
     safe = K.where(bad, K.full_like(x.tensor, _SAFE.get(call.op, 1.0)), x.tensor)
-    return _kept(call, bad, safe)
+    return _kept(ctx, call, bad, safe)
 
 
 def divide(ctx: Context, call: Call, x: Any, y: Any) -> Any:
@@ -102,7 +102,7 @@ def divide(ctx: Context, call: Call, x: Any, y: Any) -> Any:
     if not isinstance(y, Real) or (isinstance(x, Soft) and not isinstance(x, Real)):
         return NotImplemented
     bad = y.tensor == 0
-    return _kept(call, bad, x, K.where(bad, K.ones_like(y.tensor), y.tensor))
+    return _kept(ctx, call, bad, x, K.where(bad, K.ones_like(y.tensor), y.tensor))
 
 
 def power(ctx: Context, call: Call, x: Any, y: Any) -> Any:
@@ -110,7 +110,7 @@ def power(ctx: Context, call: Call, x: Any, y: Any) -> Any:
     if not isinstance(x, Real) or isinstance(y, Soft):
         return NotImplemented
     bad = K.logical_and(x.tensor == 0, y < 1)
-    return _kept(call, bad, K.where(bad, K.ones_like(x.tensor), x.tensor), y)
+    return _kept(ctx, call, bad, K.where(bad, K.ones_like(x.tensor), x.tensor), y)
 
 
 def angle(ctx: Context, call: Call, y: Any, x: Any) -> Any:
@@ -118,10 +118,16 @@ def angle(ctx: Context, call: Call, y: Any, x: Any) -> Any:
     if not all(isinstance(v, Real) or not isinstance(v, Soft) for v in (x, y)):
         return NotImplemented
     bad = K.logical_and(value_of(x) == 0, value_of(y) == 0)
-    return _kept(call, bad, y, K.where(bad, K.ones_like(value_of(x)), value_of(x)))
+    return _kept(ctx, call, bad, y, K.where(bad, K.ones_like(value_of(x)), value_of(x)))
 
 
-def _kept(call: Call, bad: Any, *safe: Any) -> Real:
-    """The function at safe operands; where they were bad, its true value without a gradient."""
+def _kept(ctx: Context, call: Call, bad: Any, *safe: Any) -> Real:
+    """The function at safe operands; where they were bad, its true value without a gradient.
+
+    One operand may be NaN, as an alternative that is not taken is; the others keep the gradients
+    of their other uses.
+    """
     value = K.stop_gradient(call.native(*call.args))
+    if ctx.chooses:
+        safe = tuple(_guarded(value_of(s)) for s in safe)
     return Real(K.where(bad, value, call.native(*safe)), call.dtype)
