@@ -412,7 +412,13 @@ def test_what_cannot_be_summed(arguments: dict[str, Any], error: type, words: st
         ops.pairwise_sum(**{"x": np.ones(3, "float32")} | arguments)
 
 
-@pytest.mark.parametrize("kernel", EXACT)
+@pytest.mark.parametrize(
+    "kernel",
+    [
+        pytest.param(k, marks=[] if k in ("linear", "squared_hinge") else pytest.mark.slow)
+        for k in EXACT
+    ],
+)
 def test_no_pairs_in_memory(kernel: str) -> None:
     """A hundred thousand elements against each other would take 40 GB."""
     x = tensor(RNG.normal(size=100_000), "float32")

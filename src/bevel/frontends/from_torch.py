@@ -159,10 +159,11 @@ def trace_call(
         TraceError: The function raises.
     """
     name = getattr(fn, "__name__", type(fn).__name__)
-    run = first_run(fn, call, name)
+    first = first_run(fn, call, name)
     for known, found in reversed(earlier or []):
-        if _is_same(known, run):
+        if _is_same(known, first):
             return found
+    run = with_what_comes_back(first)
     sides = with_other_sides(run, name, trained, checks)
 
     def pack(results: Sequence[Any]) -> Any:
@@ -174,7 +175,7 @@ def trace_call(
         program, sides.captured, call, pack, name, fn, varies, sides.checks, tuple(trained)
     )
     if earlier is not None and made.depends_on_values:
-        earlier.append((run, made))
+        earlier.append((first, made))
         del earlier[:-_MOST_EARLIER]
     return made
 
@@ -197,38 +198,39 @@ class Run:
         recorder: What was written down.
         results: The values that the function returned.
         structure: What it returned them in.
-        again: Runs the function again on the same values, with some truths forced.
+        again: Runs the function again on the same values, with more options of the recorder.
     """
 
     recorder: Recorder
     results: tuple[Var, ...]
     structure: Any
-    again: Callable[[dict[int, bool]], Run]
+    again: Callable[[dict[str, Any]], Run]
 
 
 def first_run(fn: Callable[..., Any], call: Arguments, name: str) -> Run:
-    """Runs a function and finds out what comes back from Python.
-
-    Where values were handed to Python as plain numbers, it is run once more with other numbers in
-    their place: what changes is what was made of them.
-    """
+    """Runs a function, writing down what it does."""
     state = torch.get_rng_state()
 
     def run(follows: bool, **options: Any) -> Run:
         torch.set_rng_state(state)
-        return _run(fn, call, name, lambda forced: run(follows, **options | {"forced": forced}),
-                    follows, **options)  # fmt: skip
+        again = lambda more: run(follows, **options | more)  # noqa: E731
+        return _run(fn, call, name, again, follows, **options)
 
-    follows = True
     try:
-        found = run(True)
+        return run(True)
     except TraceError:
-        follows = False  # the code may insist on Python's own numbers
-        found = run(False)
-    if not found.recorder.leaks or not found.recorder.seen:
-        return found
-    returning = _changing(found.recorder.seen, lambda: run(follows, alter=True).recorder.seen)
-    return run(follows, returning=returning) if returning else found
+        return run(False)  # the code may insist on Python's own numbers
+
+
+def with_what_comes_back(run: Run) -> Run:
+    """Finds out which numbers were made of values, where Python was handed some of them.
+
+    It is run once more with other numbers in their place: what changes is what was made of them.
+    """
+    if not run.recorder.leaks or not run.recorder.seen:
+        return run
+    returning = _changing(run.recorder.seen, lambda: run.again({"alter": True}).recorder.seen)
+    return run.again({"returning": returning}) if returning else run
 
 
 def _changing(seen: Sequence[Any], altered: Callable[[], Sequence[Any]]) -> frozenset[int]:
@@ -246,7 +248,7 @@ def _run(
     fn: Callable[..., Any],
     call: Arguments,
     name: str,
-    again: Callable[[dict[int, bool]], Run],
+    again: Callable[[dict[str, Any]], Run],
     follows: bool,
     **options: Any,
 ) -> Run:

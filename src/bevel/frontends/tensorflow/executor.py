@@ -270,6 +270,16 @@ def _run_look_up(node: Node, operands: Sequence[Any], run: Run) -> list[Any]:
     return [tf.gather(variable, indices, batch_dims=dict(node.attrs)["batch_dims"])]
 
 
+def _run_select(node: Node, operands: Sequence[Any], run: Run) -> list[Any]:
+    """The old `Select` wants operands of one shape, which soft positions are not."""
+    condition, x, y = operands
+    if not node.param("rows"):
+        named = {"x": x, "y": y}
+        _unify(named, [("x", None), ("y", None)])
+        return [tf.where(condition, *named.values())]
+    return [tf.raw_ops.Select(condition=condition, x=x, y=y)]
+
+
 _SPECIAL: dict[str, Callable[[Node, Sequence[Any], Run], list[Any]]] = {
     "constant": _run_constant,
     "cond": _run_cond,
@@ -280,6 +290,7 @@ _SPECIAL: dict[str, Callable[[Node, Sequence[Any], Run], list[Any]]] = {
     "assign": _run_assign,
     "ReadVariableOp": _run_read,
     "ResourceGather": _run_look_up,
+    "Select": _run_select,
 }
 
 

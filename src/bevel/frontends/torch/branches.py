@@ -76,7 +76,7 @@ def with_other_sides(
                 continue
             left -= 1
             try:
-                other = run.again({n: not branch.truth})
+                other = run.again({"forced": {n: not branch.truth}})
             except TraceError:
                 checking.add(branch.loc)
                 continue

@@ -73,6 +73,14 @@ def each(x: Any) -> Any:
     return torch.arange(x.shape[0], device=x.device)
 
 
+def loss_of_elements(loss: str, **given: Any) -> Any:
+    """One of PyTorch's losses before it is reduced, of tensors that broadcast."""
+    tensors = {k: v for k, v in given.items() if isinstance(v, torch.Tensor)}
+    unified = _unified(torch.broadcast_tensors(*tensors.values()))
+    given |= dict(zip(tensors, unified, strict=True))
+    return getattr(torch.ops.aten, loss)(**given, reduction=0)
+
+
 OWN: dict[str, Callable[..., Any]] = {
     "bevel.take": take,
     "bevel.gather_nd": gather_nd,
@@ -84,6 +92,7 @@ OWN: dict[str, Callable[..., Any]] = {
     "bevel.histogram": histogram,
     "bevel.size": size,
     "bevel.each": each,
+    "bevel.loss_of_elements": loss_of_elements,
 }
 
 # Targets that want one dtype for all their tensors.

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from bevel.frontends.torch import losses
 from bevel.frontends.torch import lowering as to
 from bevel.frontends.torch import positions as at
 from bevel.frontends.torch.act import Act, Lowering
@@ -124,6 +125,10 @@ NAMES: dict[str, Entry] = {
     **_same("scatter_add", "scatter_add", at.scatter("scatter_add")),
     **_same("index_add", "scatter_add", at.index_add),
     **_same("bincount", "bincount", at.bincount),
+    **_same("mse_loss smooth_l1_loss huber_loss soft_margin_loss binary_cross_entropy "
+            "binary_cross_entropy_with_logits", "native", losses.of_elements),
+    **_same("nll_loss_forward nll_loss2d_forward", "native", losses.of_classes),
+    **_same("log_sigmoid_forward", "native", losses.log_sigmoid),
     **_same("fill copy", "identity", to.filled),
     **_unary("alias clone lift_fresh lift contiguous", "identity"),
     **_same("stack", "stack", to.join("stack")),
@@ -136,9 +141,9 @@ NAMES: dict[str, Entry] = {
 ELEMENTWISE = frozenset(
     """
     square exp exp2 expm1 sigmoid tanh softplus elu selu celu gelu silu mish hardsigmoid hardswish
-    log_sigmoid_forward sin cos tan atan sinh cosh asinh erf erfc erfinv lgamma digamma xlogy
+    sin cos tan atan sinh cosh asinh erf erfc erfinv lgamma digamma xlogy
     fmod logit lerp addcmul addcdiv hypot logaddexp logaddexp2 copysign nan_to_num softshrink
-    hardshrink threshold huber_loss smooth_l1_loss deg2rad rad2deg positive
+    hardshrink threshold deg2rad rad2deg positive
     """.split()
 )
 
