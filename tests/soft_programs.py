@@ -175,6 +175,19 @@ def _guarded(v: Values, step: Step):
     return "float", tf.where(a > 0, GUARDED[step.names[0]](a), v.number(0.5))
 
 
+def _absent(v: Values, step: Step):
+    """The largest, or the shares, of what is there: the rest stands for nothing."""
+    a = v.vector("float", step, 0)
+    v.ranked(a)
+    is_there = v.vector("bool", step, 1)
+    v.apart(tf.reduce_max(v.cast(is_there)) - 0.5)
+    return "float", ABSENT[step.names[0]](a, is_there, v.number(1e9))
+
+
+def _known(a: Any) -> Any:
+    return tf.where(tf.math.is_nan(a), tf.zeros_like(a), a)
+
+
 def _not_a_number(v: Values, step: Step):
     a = v.pick("float", step, 0)
     return "float", tf.where(GUARDS[step.names[0]](a), tf.zeros_like(a), a)
@@ -470,6 +483,15 @@ SELECTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "span": lambda a, mask: tf.reduce_sum(tf.boolean_mask(a, mask)[1:3]),
     "running": lambda a, mask: tf.reduce_sum(tf.cumsum(tf.boolean_mask(a, mask))),
 }
+ABSENT: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "max": lambda a, there, huge: tf.reduce_max(tf.where(there, a, -huge)),
+    "min": lambda a, there, huge: tf.reduce_min(tf.where(there, a, huge)),
+    "softmax": lambda a, there, huge: tf.nn.softmax(tf.where(there, a, -huge)),
+    "log_softmax": lambda a, there, huge: tf.reduce_max(
+        tf.nn.log_softmax(tf.where(there, a, -huge))
+    ),
+    "nansum": lambda a, there, huge: tf.reduce_sum(_known(tf.where(there, a, huge * np.nan))),
+}
 MAPS: dict[str, Callable[[Any, Any], Any]] = {
     "map_fn": tf.map_fn,
     "vectorized_map": tf.vectorized_map,
@@ -489,6 +511,7 @@ FAMILIES: dict[str, Callable[[Values, Step], tuple[str, Any]]] = {
     "count": _count,
     "where": _where,
     "guarded": _guarded,
+    "absent": _absent,
     "not_a_number": _not_a_number,
     "cast": _cast,
     "to_int": _to_int,
@@ -529,6 +552,7 @@ _TABLES: Tables = {
     "logic": (LOGIC, 1),
     "truth_reduction": (TRUTH_REDUCTIONS, 1),
     "guarded": (GUARDED, 1),
+    "absent": (ABSENT, 1),
     "not_a_number": (GUARDS, 1),
     "argmax": (POSITIONS, 1),
     "argmax_of_all": (POSITIONS, 1),

@@ -11,8 +11,8 @@ from bevel.vocabulary import CUTS, NATURES, TRANSPARENT, VOCABULARY
 TABLES = ("ELEMENTWISE", "STRUCTURAL", "SHAPE", "RANDOM")
 # Words that the front end gives by itself, or that other front ends need.
 UNNAMED = {
-    "assign", "capture", "constant", "count_nonzero", "custom_gradient", "logical_xor", "median",
-    "sort", "trunc", "variance", "wrap_index",
+    "assign", "capture", "constant", "count_nonzero", "custom_gradient", "logical_xor", "logsumexp",
+    "median", "sort", "trunc", "variance", "wrap_index",
 }  # fmt: skip
 
 

@@ -118,6 +118,8 @@ class Prob(Soft):
             whoever branches on it takes the hard truth.
         passes: Of an `all` or `any` of many elements, gives whether they agree: as a check that
             every element passes.
+        asked: What was asked of a mixture, such as whether it is NaN: that mixture, and the answer
+            for each of its values.
     """
 
     def __init__(
@@ -126,11 +128,13 @@ class Prob(Soft):
         dtype: str = "bool",
         exact: Callable[[], Any] | None = None,
         passes: Callable[[], Any] | None = None,
+        asked: tuple[Mixture, Sequence[Any]] | None = None,
     ) -> None:
         self.p = p
         self.dtype = dtype
         self.exact = exact
         self.passes = passes
+        self.asked = asked
 
     @property
     def mean(self) -> Any:

@@ -78,6 +78,9 @@ VOCABULARY: dict[str, str] = {
     "variance": "smooth",
     "median": "kink",
     "cumulative_sum": "smooth",
+    "softmax": "smooth",
+    "log_softmax": "smooth",
+    "logsumexp": "smooth",
     "count_nonzero": "step",
     # singular points
     "sqrt": "singular",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bevel.rules import (
+    absent,
     bins,
     comparison,
     index,
@@ -53,6 +54,9 @@ RULES: dict[str, Rule] = {
     "remainder": Rule(rounding.remainder),
     "astype": Rule(rounding.astype),
     "identity": Rule(logic.identity),
+    "isnan": Rule(logic.missing),
+    "isfinite": Rule(logic.missing),
+    "isinf": Rule(logic.missing),
     "logical_and": Rule(logic.binary, "p q"),
     "logical_or": Rule(logic.binary, "p + q - p q"),
     "logical_xor": Rule(logic.binary, "p + q - 2 p q"),
@@ -85,6 +89,9 @@ RULES: dict[str, Rule] = {
     "sum": Rule(order.total),
     "mean": Rule(order.total),
     "negative": Rule(order.negative),
+    "softmax": Rule(absent.softmax),
+    "log_softmax": Rule(absent.log_softmax),
+    "logsumexp": Rule(absent.logsumexp),
     "wrap_index": Rule(index.wrapped),
     "stack": Rule(index.stack),
     "concat": Rule(index.concat),

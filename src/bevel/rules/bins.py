@@ -17,11 +17,26 @@ from keras import ops as K
 
 from bevel.rules.context import Call, Context, between
 from bevel.rules.index import places
-from bevel.soft import Index, Real, as_float, value_of
+from bevel.rules.scatter import binned
+from bevel.soft import (
+    Index,
+    Mixture,
+    Prob,
+    Real,
+    Rounded,
+    Soft,
+    as_float,
+    atoms_of,
+    combine,
+    value_of,
+)
 
 
 def searchsorted(ctx: Context, call: Call, edges: Any, values: Any) -> Any:
     """How many edges of its row a value has passed, as weights over all positions."""
+    found = _at_each_value(call, values, edges)
+    if found is not None:
+        return found
     x, edges = _floats(values, edges)
     rows = K.expand_dims(edges, -2) if len(edges.shape) > 1 else edges
     return _index(call, _shares(ctx, x, rows))
@@ -29,8 +44,65 @@ def searchsorted(ctx: Context, call: Call, edges: Any, values: Any) -> Any:
 
 def bucketize(ctx: Context, call: Call, values: Any) -> Any:
     """How many of the fixed boundaries a value has passed."""
+    found = _at_each_value(call, values)
+    if found is not None:
+        return found
     x, edges = _floats(values, K.convert_to_tensor(call.param("boundaries"), dtype="float32"))
     return _index(call, _shares(ctx, x, edges))
+
+
+# The most values of a position that are looked up one by one.
+_MOST_VALUES = 128
+
+
+def _pairs(values: Any) -> list[tuple[Any, Any]] | None:
+    """The chances and values that a discrete one may have, in its shape; None of anything else."""
+    shape = K.shape(values.mean) if isinstance(values, Soft) else ()
+    if isinstance(values, Prob | Mixture | Rounded):
+        return [
+            (w, v if isinstance(v, Soft) else K.broadcast_to(v, shape)) for w, v in atoms_of(values)
+        ]
+    if not isinstance(values, Index) or isinstance(values.support, Soft):
+        return None
+    count = values.weights.shape[-1]
+    if count is None or count > _MOST_VALUES:
+        return None
+    return [
+        (values.weights[..., n], K.broadcast_to(values.support[..., n], shape))
+        for n in range(count)
+    ]
+
+
+def _at_each_value(call: Call, values: Any, *edges: Any) -> Soft | None:
+    """The position of each value that a discrete one may have; None where it moves smoothly.
+
+    Whole numbers often lie on the edges: of such a one a comparison with a width knows nothing.
+    """
+    pairs = _pairs(values)
+    if not pairs or any(isinstance(v, Soft) for v in (*edges, *(v for _, v in pairs))):
+        return None
+
+    def at(value: Any) -> Any:
+        operands = _floats(value, edges[0])[::-1] if edges else [as_float(value, K.zeros(()))]
+        return call.native(*operands)
+
+    if isinstance(values, Index):
+        return Index(values.weights, K.stack([at(v) for _, v in pairs], axis=-1), call.dtype)
+    return combine([(w, at(v)) for w, v in pairs], call.dtype)
+
+
+def _counts(call: Call, pairs: list[tuple[Any, Any]], limits: Any, count: int) -> Any:
+    """How many of some discrete values lie in each bin, by their chances."""
+    found = 0.0
+    for weight, value in pairs:
+        x, ends = _floats(value, limits)
+        place = K.floor((x - ends[0]) / (ends[1] - ends[0]) * count)
+        if call.param("drops"):  # what lies beyond the ends
+            inside = K.logical_and(x >= ends[0], x <= ends[1])
+            weight = K.where(inside, weight, 0.0)
+        weight = weight + K.zeros_like(x)
+        found = found + binned(weight, place, count)
+    return found
 
 
 def histogram(ctx: Context, call: Call, values: Any, limits: Any, bins: Any) -> Any:
@@ -38,6 +110,9 @@ def histogram(ctx: Context, call: Call, values: Any, limits: Any, bins: Any) -> 
     count = call.param("nbins")
     if count is None:
         return NotImplemented
+    pairs = _pairs(values)
+    if pairs and not any(isinstance(v, Soft) for v in (limits, *(v for _, v in pairs))):
+        return Real(_counts(call, pairs, limits, count), call.dtype)
     x, limits = _floats(values, limits)
     low, high = limits[0], limits[1]
     edges = low + (high - low) * K.arange(1, count, dtype=K.dtype(x)) / count

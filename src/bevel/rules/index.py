@@ -14,6 +14,7 @@ from typing import Any
 from keras import ops as K
 
 from bevel import ops
+from bevel.rules import absent
 from bevel.rules.context import Call, Context
 from bevel.rules.rounding import longer, window
 from bevel.rules.structural import moved
@@ -48,8 +49,10 @@ def _extreme(ctx: Context, call: Call, x: Any, search: Any) -> Any:
     axis = call.param("axis")
     if axis is None:
         return NotImplemented
-    if isinstance(x, Prob):
-        weights = _first(x.p if call.op == "argmax" else 1 - x.p, axis)
+    if isinstance(x, Prob) or x.dtype == "bool":
+        weights = _first(x.mean if call.op == "argmax" else 1 - x.mean, axis)
+    elif isinstance(x, Mixture) and "float" in x.dtype:
+        weights = absent.chances(ctx, x, axis, 1 if call.op == "argmax" else -1)
     else:
         weights = chances(ctx, _first_of_equals(call, x, axis), axis, search)
     return Index(weights, places(weights, call.dtype), call.dtype, is_position=True)

@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops as K
 
 from bevel import ops
+from bevel.rules import absent
 from bevel.rules.context import Call, Context
 from bevel.soft import Index, Mixture, Prob, Real, Soft, combine, value_of
 
@@ -52,7 +53,21 @@ def negation(ctx: Context, call: Call, x: Any) -> Any:
     if not isinstance(x, Prob):
         return NotImplemented
     exact = (lambda: call.native(_hard(x))) if x.exact else None
-    return Prob(1 - x.p, exact=exact, passes=x.passes)
+    asked = x.asked and (x.asked[0], [K.logical_not(t) for t in x.asked[1]])
+    return Prob(1 - x.p, exact=exact, passes=x.passes, asked=asked)
+
+
+def missing(ctx: Context, call: Call, x: Any, *again: Any) -> Any:
+    """The chance of a value that is NaN or infinite to be taken, where it is one of a few.
+
+    Some frameworks ask whether it differs from itself, and name it twice.
+    """
+    if not isinstance(x, Mixture):
+        return NotImplemented
+    answers = [call.native(*[value_of(v)] * (1 + len(again))) for _, v in x.atoms]
+    weights = [w for w, _ in x.atoms]
+    chances = (K.where(a, w, 0.0) for a, w in zip(answers, weights, strict=True))
+    return Prob(functools.reduce(K.add, chances), asked=(x, answers))
 
 
 def every(ctx: Context, call: Call, x: Any) -> Any:
@@ -81,7 +96,20 @@ def where(ctx: Context, call: Call, condition: Any, x: Any, y: Any) -> Any:
         first = call.node.operands[0]
         operands = [truth if n == first else a for n, a in enumerate(call.inputs)]
         return ctx.apply(call.node, operands)[0]
+    if condition.asked is not None and any(v is condition.asked[0] for v in (x, y)):
+        return _answered(ctx, call, *condition.asked)
     return blend(condition.p, x, y, call.dtype)
+
+
+def _answered(ctx: Context, call: Call, mixture: Mixture, answers: Any) -> Soft:
+    """A choice by what was asked of one of the two values: for each that it may have by itself."""
+    condition = call.args[0]
+    results = []
+    for (weight, value), answer in zip(mixture.atoms, answers, strict=True):
+        known = {id(condition): answer, id(mixture): value}
+        operands = [known.get(id(a), a) for a in call.inputs]
+        results.append((weight, ctx.apply(call.node, operands)[0]))
+    return combine(results, call.dtype)
 
 
 def blend(p: Any, x: Any, y: Any, dtype: str) -> Soft:
@@ -136,8 +164,8 @@ def _chosen_position(ctx: Context, condition: Any, x: Any, y: Any) -> Any:
 def _reduced(reduce: Any, ctx: Context, call: Call, x: Any) -> Any:
     x = as_prob(x)
     axis, keepdims = call.param("axis"), call.param("keepdims")
-    if isinstance(x, Mixture) and call.op in _EXTREME and axis is not None and len(axis) == 1:
-        return _extreme(ctx, call, x, axis[0], keepdims)
+    if isinstance(x, Mixture) and call.op in _EXTREME:
+        return absent.extreme(ctx, call, x)
     if isinstance(x, Real) and call.op in _EXTREME and keepdims and axis and len(axis) == 1:
         return Real(call.native(x), call.dtype, extreme=(x, axis[0], _EXTREME[call.op]))
     if not isinstance(x, Prob):
@@ -153,22 +181,6 @@ def _passes(call: Call, p: Any) -> Callable[[], Any] | None:
         return None
     is_all = call.op in ("all", "min")
     return lambda: K.cast(exact(result), "bool") == is_all
-
-
-def _extreme(ctx: Context, call: Call, x: Mixture, axis: int, keepdims: bool) -> Real:
-    """The largest of what was chosen softly: a mean with heavy-tailed weights by how near it is.
-
-    The largest expectation alone would get all of the gradient, and a threshold that is not
-    admissible yet none. The weights are constants for the gradient, as in the smoothed maxima whose
-    gradient is a soft argmax: else a value far behind would be pushed down.
-    """
-    values = x.mean
-    scale = ctx.spread(values - K.mean(values, axis=axis, keepdims=True))
-    weights = _EXTREME[call.op](
-        values, axis=axis, temperature=ctx.temperature, kernel="cauchy", scale=scale
-    )
-    found = K.sum(K.stop_gradient(weights) * K.moveaxis(values, axis, -1), axis=-1)
-    return Real(K.expand_dims(found, axis) if keepdims else found, call.dtype)
 
 
 def _as_rows(p: Any, x: Any) -> Any:

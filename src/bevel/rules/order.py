@@ -30,9 +30,10 @@ from keras import ops as K
 
 from bevel import ops
 from bevel.errors import UnknownOperationError
+from bevel.rules import absent
 from bevel.rules.context import Call, Context
 from bevel.rules.index import places, scores
-from bevel.soft import Index, Order, Prob, Real, Rounded, Soft, as_float, value_of
+from bevel.soft import Index, Mixture, Order, Prob, Real, Rounded, Soft, as_float, value_of
 
 _ROUNDS = 10
 
@@ -61,8 +62,8 @@ def top_k(ctx: Context, call: Call, x: Any) -> Any:
         k = (call.node.outputs[0].shape or (None,))[axis]  # may be computed: a tenth of the rows
         k = K.shape(call.native(x.support))[0] if k is None else k
         return _second(x, K.argsort(-x.support)[:k], dtype)
-    own = x if isinstance(x, Real) else Real(value_of(x), x.dtype)
-    values = call.native(x)
+    own = x if isinstance(x, Real) else Real(_in_line(x, axis), x.dtype)
+    values = call.native(own)
     is_whole = values.shape[axis] == own.tensor.shape[axis]
     rows = K.moveaxis(scores(own.tensor, axis), axis, -1)
 
@@ -87,7 +88,7 @@ def sort(ctx: Context, call: Call, x: Any, *others: Any) -> Any:
         return [Real(v, d) if isinstance(a, Soft) else v for a, v, d in pairs]
     if isinstance(x, Index) and counted == ("up",) and _is_order(x):
         return _second(x, K.argsort(x.support), dtypes[1])
-    own = x if isinstance(x, Real) else Real(value_of(x), x.dtype)
+    own = x if isinstance(x, Real) else Real(_in_line(x, axis), x.dtype)
     values = K.sort(own.tensor, axis=axis)
     rows = -K.moveaxis(scores(own.tensor, axis), axis, -1)
     ordered: Soft = Real(values, dtypes[0])
@@ -116,6 +117,12 @@ def sort(ctx: Context, call: Call, x: Any, *others: Any) -> Any:
             mean = K.sum(order.weights * K.expand_dims(entries, -2), axis=-1)
             results.append(Real(K.moveaxis(mean, -1, axis), dtype))
     return results
+
+
+def _in_line(x: Any, axis: int) -> Any:
+    """What is put in order of a value that is one of a few."""
+    is_choice = isinstance(x, Mixture) and "float" in x.dtype
+    return absent.settled(x, axis) if is_choice else value_of(x)
 
 
 def total(ctx: Context, call: Call, x: Any) -> Any:

@@ -22,7 +22,7 @@ from typing import Any
 from keras import ops as K
 
 from bevel import ops
-from bevel.rules import picked_order, sets
+from bevel.rules import absent, picked_order, sets
 from bevel.rules.context import Call, Context
 from bevel.rules.index import chances, columns_of, places, positions
 from bevel.rules.lifting import is_elementwise
@@ -232,7 +232,7 @@ def _reduction(ctx: Context, call: Call, p: Any) -> Any:
     if 0 not in axes:
         results = ctx.apply(call.node, [rows, *call.inputs[1:]])
         return [Selected(results[0], p, call.dtype)]
-    x = rows.p if isinstance(rows, Prob) else as_float(value_of(rows), p)
+    x = rows.p if isinstance(rows, Prob) else as_float(absent.known(rows), p)
     others = tuple(axes[1:])
     how = {"correction": call.param("correction")} if call.op == "variance" else {}
     value = _REDUCED[call.op](x, K.reshape(p, (-1,) + (1,) * (rank - 1)), others, **how)

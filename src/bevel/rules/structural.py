@@ -18,7 +18,7 @@ from bevel.soft import Index, Mixture, Order, Prob, Real, Rounded, Soft, Stacked
 _MOVED = {"Split": 1}
 
 # Operations that put constants beside the elements.
-_FILLING = frozenset({"Pad", "PadV2", "pad"})
+_FILLING = frozenset({"Pad", "PadV2", "pad", "aten::constant_pad_nd"})
 
 
 Tables = list[np.ndarray | None]
@@ -40,7 +40,8 @@ def move(
     value = call.inputs[which]
     if any(isinstance(a, Soft) for i, a in enumerate(call.inputs) if i != which):
         return NotImplemented
-    if isinstance(value, Rounded) and call.node.native in _FILLING:
+    fills = call.node.native in _FILLING
+    if isinstance(value, Rounded) and fills:
         value = value.mixture
 
     def native(tensor: Any) -> list[Any]:
@@ -61,6 +62,10 @@ def move(
         return [t if t is None else np.asarray(t) for t in found]
 
     dtypes = [v.dtype for v in call.node.outputs]
+    if isinstance(value, Index) and fills:
+        value = Real(value.mean, value.dtype)
+    if isinstance(value, Mixture) and fills:
+        return [_filled_mixture(value, lambda t: native(t)[0], dtypes[0])]
     if isinstance(value, Stacked):
         apart = _moved_parts(value, shown, dtypes)
         if apart is not None:
@@ -194,6 +199,23 @@ def _moved_mixture(
         for result, own in zip(results, sources, strict=True):
             result.derived = replace(derived, source=own)
     return results
+
+
+def _filled_mixture(value: Mixture, native: Callable[[Any], Any], dtype: str) -> Mixture:
+    """A mixture with constants beside its elements: there, the constant is one more value."""
+
+    def atoms() -> list[tuple[Any, Any]]:
+        shape = K.shape(value.mean)
+        filled = native(K.zeros_like(value.mean))
+        is_new = native(K.ones_like(value.mean)) == filled
+        pairs = []
+        for weight, possible in value.atoms:
+            w = K.where(is_new, 0.0, native(K.broadcast_to(weight, shape)))
+            v = native(K.broadcast_to(value_of(possible), shape))
+            pairs.append((w, Real(v, dtype) if isinstance(possible, Soft) else v))
+        return [*pairs, (K.cast(is_new, K.dtype(pairs[0][0])), filled)]
+
+    return Mixture(atoms, value.count + 1, dtype, lambda: native(value.mean))
 
 
 def _moved_index(

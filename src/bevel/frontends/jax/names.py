@@ -179,7 +179,7 @@ def word_of(eqn: Any) -> Entry:
     if name == "integer_pow" and eqn.params["y"] == -1:
         return "reciprocal", (0,), _none
     if name == "ne" and eqn.invars[0] is eqn.invars[1]:
-        return "isnan", (0,), _none
+        return "isnan", (0, 1), _none
     return NAMES.get(name, ("native", (), _none))
 
 

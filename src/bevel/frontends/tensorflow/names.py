@@ -109,6 +109,10 @@ def _select(op: tf.Operation) -> dict[str, Any]:
     return {"rows": True} if op.type == "Select" and ranks[0] != ranks[1] else {}
 
 
+def _last_axis(op: tf.Operation) -> dict[str, Any]:
+    return {"axis": (-1,)}
+
+
 def _none(op: tf.Operation) -> dict[str, Any]:
     return {}
 
@@ -144,6 +148,8 @@ NAMES: dict[str, Entry] = {
     **_same("LogicalNot", "logical_not", (0,)),
     **_same("All", "all", (0,), _reduction),
     **_same("Any", "any", (0,), _reduction),
+    **_same("Softmax", "softmax", (0,), _last_axis),
+    **_same("LogSoftmax", "log_softmax", (0,), _last_axis),
     **_same("Bitcast", "bitcast", (0,), _dtype),
     **_same("BitwiseAnd BitwiseOr BitwiseXor", "bitwise_and", (0, 1)),
     **_same("Select SelectV2", "where", (0, 1, 2), _select),

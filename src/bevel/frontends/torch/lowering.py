@@ -8,6 +8,7 @@ results are those of the operation itself.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -149,6 +150,27 @@ def reduction(op: str, target: str, of_truths: bool = False) -> Lowering:
         return [found]
 
     return lower
+
+
+def along(op: str) -> Lowering:
+    """The operation itself, which says its axis as PyTorch says it."""
+
+    def lower(act: Act) -> list[Var]:
+        x, dims = act.args[0], act.arg(1, "dim")
+        axes = _axes(dims, x.rank) or [-1]
+        keep = isinstance(dims, list) and bool(act.arg(2, "keepdim", False))
+        params = {"axis": tuple(axes), "keepdims": keep}
+        return act.as_it_is(op, (0,), params)
+
+    return lower
+
+
+def sum_of_known(act: Act) -> list[Var]:
+    """`nansum`: what is NaN counts as 0; `nanmean` is made of it."""
+    x = act.args[0]
+    unknown = act.emit("isnan", "aten.isnan.default", x)
+    x = act.emit("where", "aten.where.self", unknown, act.var(0.0, x), x)
+    return reduction("sum", "aten.sum.dim_IntList")(replace(act, args=[x, *act.args[1:]]))
 
 
 def product(act: Act) -> list[Var]:

@@ -254,7 +254,8 @@ def histogram(act: Act) -> list[Var]:
         act.recorder.fixed = False
     limits = act.recorder.constant([float(low), float(high)], x.dtype, x.tensor.device)
     count = act.recorder.constant(bins, torch.int64, x.tensor.device)
-    return [act.emit("histogram", "bevel.histogram", x, limits, count, params={"nbins": bins})]
+    params = {"nbins": bins, "drops": True}
+    return [act.emit("histogram", "bevel.histogram", x, limits, count, params=params)]
 
 
 def bucketize(act: Act) -> list[Var]:
