@@ -540,3 +540,36 @@ def test_what_stands_at_the_places_of_a_mask_is_expected_by_the_chances():
 def test_columns_of_a_table_of_positions_stay_soft_positions():
     found, expected = relaxed_and_by_weights()
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+RAW = jnp.asarray(np.random.default_rng(0).normal(size=(8, 4)), "float32")
+RISING = jnp.arange(1.0, 9.0)
+
+# What JAX is made of where other frameworks have one operation.
+LIMITS = {
+    "select": lambda z: jnp.mean(
+        jnp.select([jnp.round(z[:, 0]) > 2, jnp.round(z[:, 0]) > 0.4], [1.0, 2.0], 3.0)
+    ),
+    "scan of sums": lambda z: jnp.mean(
+        jax.lax.associative_scan(jnp.add, jnp.argmax(z, 1).astype("float32")) * RISING
+    ),
+    "interpolated classes": lambda z: jnp.mean(
+        jnp.interp(jnp.argmax(z, 1), jnp.arange(4.0), jnp.arange(4.0) ** 2)
+    ),
+    "classes on edges": lambda z: jnp.sum(
+        (jnp.histogram(jnp.argmax(z, 1), bins=4, range=(0, 4))[0] - 2.0) ** 2
+    ),
+    "mean of known": lambda z: jnp.nanmean(jnp.where(z[:, 0] > 0, RISING, jnp.nan)),
+    "largest of some": lambda z: jnp.max(RISING, where=z[:, 0] > 0, initial=0.0),
+    "masked softmax": lambda z: jax.nn.softmax(jnp.where(z[:, 0] > 0, RISING / 4, -jnp.inf))[0],
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_what_is_made_of_smaller_parts_tends_to_the_hard_value(name):
+    fn = LIMITS[name]
+    _, slope = jax.value_and_grad(bevel.relax(fn))(RAW)
+    assert np.all(np.isfinite(slope))
+    assert np.any(slope != 0)
+    cold = float(bevel.relax(fn, temperature=1e-6)(RAW))
+    assert cold == pytest.approx(float(fn(RAW)), rel=1e-4, abs=1e-4)

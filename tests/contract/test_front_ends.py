@@ -15,6 +15,7 @@ FILES = {
         "wild/test_torch.py": 25,
         "test_torch_replay.py": 40,
         "test_torch_transforms.py": 20,
+        "test_torch_losses.py": 20,
         "test_threads.py": 2,
         "bad_inputs/test_promises.py": 40,
     },
