@@ -70,6 +70,25 @@ HARD_LIMITS = {
     "least-admissible": lambda y, p: tf.reduce_min(
         tf.where(tf.reshape(p, (2, 3)) > 0.3, tf.reshape(p, (2, 3)), 1.0), axis=1, keepdims=True
     ),
+    "picked-softmax": lambda y, p: tf.reduce_sum(
+        tf.nn.softmax(tf.boolean_mask(p, p > 0.5)) * tf.boolean_mask(y, p > 0.5)
+    ),
+    "picked-logsumexp": lambda y, p: tf.reduce_logsumexp(tf.boolean_mask(p, p > 0.5)),
+    "best-of-each-picked": lambda y, p: tf.reduce_mean(
+        tf.reduce_max(tf.boolean_mask(tf.reshape(p, (3, 2)), p[:3] > 0.5), axis=1)
+    ),
+    "product-of-picked": lambda y, p: tf.reduce_mean(
+        tf.boolean_mask(tf.reshape(p, (3, 2)), p[:3] > 0.5) @ tf.reshape(y, (2, 3))
+    ),
+    "entropy-of-picked": lambda y, p: tf.reduce_mean(
+        tf.nn.sparse_softmax_cross_entropy_with_logits(
+            tf.boolean_mask([0, 1, 0], p[:3] > 0.5),
+            tf.boolean_mask(tf.reshape(p, (3, 2)), p[:3] > 0.5),
+        )
+    ),
+    "edges": lambda y, p: tf.searchsorted(
+        tf.range(3.0), tf.cast(tf.argmax(tf.reshape(p, (2, 3)), 1), tf.float32), side="right"
+    ),
     "index-arithmetic": lambda y, p: 2 * tf.argmax(tf.reshape(p, (2, 3)), 1) % 3,
     "two-indices": lambda y, p: tf.equal(
         tf.argmax(tf.reshape(p, (2, 3)), 1), tf.argmin(tf.reshape(p, (2, 3)), 1)

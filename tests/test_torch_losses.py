@@ -9,7 +9,7 @@ if keras.backend.backend() != "torch":
     pytest.skip("Keras runs on another framework here", allow_module_level=True)
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 
 import bevel
 
@@ -51,6 +51,16 @@ LOSSES = {
         (z > 0).float(), torch.where(y > 3, -100, y), reduction="none"
     ).sum(),
     "several labels": lambda y, z: F.multilabel_soft_margin_loss((z > 0).float(), (z < 1).float()),
+    "picked pairs": lambda y, z: F.mse_loss(z[:, 0][z[:, 0] > 0], numbers(y)[z[:, 0] > 0]),
+    "size of the picked": lambda y, z: z[:, 0][z[:, 0] > 0].norm(),
+    "size of each picked": lambda y, z: z[z[:, 0] > 0].norm(dim=1).mean(),
+    "shares among the picked": lambda y, z: torch.dot(
+        torch.softmax(z[:, 0][z[:, 0] > 0], 0), numbers(y)[z[:, 0] > 0]
+    ),
+    "confident rows": lambda y, z: F.cross_entropy(
+        z[z.softmax(1).amax(1) > 0.4], y[z.softmax(1).amax(1) > 0.4]
+    ),
+    "distances of the picked": lambda y, z: torch.cdist(z[z[:, 0] > 0], z[:3]).min(1)[0].mean(),
     "nanmean": lambda y, z: torch.nanmean(torch.where(z > 0, z.detach(), torch.nan)),
     "padded": lambda y, z: (F.pad(label(z), (1, 2), value=3.0) ** 2).sum(),
     "padded choice": lambda y, z: (

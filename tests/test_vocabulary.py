@@ -12,7 +12,7 @@ TABLES = ("ELEMENTWISE", "STRUCTURAL", "SHAPE", "RANDOM")
 # Words that the front end gives by itself, or that other front ends need.
 UNNAMED = {
     "assign", "capture", "constant", "count_nonzero", "custom_gradient", "logical_xor", "logsumexp",
-    "median", "sort", "trunc", "variance", "wrap_index",
+    "median", "sort", "trunc", "variance", "vector_norm", "wrap_index",
 }  # fmt: skip
 
 

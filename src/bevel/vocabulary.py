@@ -81,6 +81,7 @@ VOCABULARY: dict[str, str] = {
     "softmax": "smooth",
     "log_softmax": "smooth",
     "logsumexp": "smooth",
+    "vector_norm": "smooth",
     "count_nonzero": "step",
     # singular points
     "sqrt": "singular",

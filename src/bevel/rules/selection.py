@@ -106,7 +106,10 @@ def on_rows(ctx: Context, call: Call) -> Any:
         if _is_among(p, place):
             rows = [a.rows if a is table else a for a in call.inputs]
             return ctx.apply(node, rows) if call.param("axis") in (0, None) else NotImplemented
-    if node.op in ("take", "gather_nd"):
+    in_each = node.op == "take" and call.param("axis") and call.param("batch_dims")
+    if in_each and all(isinstance(a, Selected) for a in call.args[:2]):
+        pass  # an entry of each row, by a position in that row
+    elif node.op in ("take", "gather_nd"):
         if call.param("axis") not in (0, None):
             return NotImplemented
         table, place = call.args[:2]
@@ -120,6 +123,8 @@ def on_rows(ctx: Context, call: Call) -> Any:
         return ctx.apply(node, [a.rows if isinstance(a, Selected) else a for a in call.inputs])
     elif not (is_elementwise(node) and _fit(call.inputs)) and not _keeps_rows(call):
         return NotImplemented
+    elif node.param("each_row") and any(isinstance(a, Selected) for a in call.inputs[1:]):
+        return NotImplemented  # rows of one operand are multiplied by all of another
     rows = [a.rows if isinstance(a, Selected) else a for a in call.inputs]
     results = ctx.apply(node, rows)
     among = picked[0].among if node.nature == "structural" or node.op in _THE_SAME else None
@@ -206,7 +211,7 @@ def _fit(inputs: Sequence[Any]) -> bool:
 
 def _keeps_rows(call: Call) -> bool:
     """Whether a structural node leaves the first axis as it is."""
-    if call.param("keeps_rows"):
+    if call.param("keeps_rows") or call.param("each_row"):
         return True
     if call.op in ("stack", "concat") and all(isinstance(a, Selected) for a in call.args):
         rank = len(value_of(call.args[0].rows).shape) + (call.op == "stack")
@@ -239,6 +244,50 @@ def _reduction(ctx: Context, call: Call, p: Any) -> Any:
     if call.param("keepdims"):
         value = K.expand_dims(value, tuple(axes))
     return [Prob(value) if call.dtype == "bool" else Real(value, call.dtype)]
+
+
+def _each(ctx: Context, call: Call, p: Any) -> list[Any] | None:
+    """The same of each row by itself, where the axis is not that of the rows; else None."""
+    picked, axis = call.args[0], call.param("axis")
+    rank = len(value_of(picked.rows).shape)
+    axes = range(rank) if axis is None else (axis,) if isinstance(axis, int) else axis
+    if 0 in {a % rank for a in axes}:
+        return None
+    results = ctx.apply(call.node, [picked.rows, *call.inputs[1:]])
+    return [Selected(r, p, v.dtype) for r, v in zip(results, call.node.outputs, strict=True)]
+
+
+def _powers(ctx: Context, call: Call, p: Any) -> Any:
+    """`softmax` and its like, of each row or among the rows that are picked."""
+    found = _each(ctx, call, p)
+    if found is not None:
+        return found
+    x = as_float(absent.known(call.args[0].rows), p)
+    if len(x.shape) != 1:
+        return NotImplemented
+    highest, _, total = absent.powers(x, p, (0,))
+    logarithm = highest + K.log(K.where(total > 0, total, 1.0))
+    if call.op == "logsumexp":
+        value = logarithm if call.param("keepdims") else K.squeeze(logarithm, 0)
+        return [Real(value, call.dtype)]
+    # among those that are picked a row counts whole
+    share = K.exp(K.minimum(x - highest, 60.0)) / K.where(total > 0, total, 1.0)
+    rows = share if call.op == "softmax" else x - logarithm
+    return [Selected(Real(rows, call.dtype), p, call.dtype)]
+
+
+def _norm(ctx: Context, call: Call, p: Any) -> Any:
+    """The length of each row, or of the vector of those that are picked."""
+    found = _each(ctx, call, p)
+    if found is not None or call.param("order") != 2:
+        return found or NotImplemented
+    x = as_float(absent.known(call.args[0].rows), p)
+    shares = K.reshape(p, (-1,) + (1,) * (len(x.shape) - 1))
+    squares = K.sum(
+        shares * K.square(x), axis=call.param("axis"), keepdims=bool(call.param("keepdims"))
+    )
+    safe = K.where(squares > 0, squares, 1.0)
+    return [Real(K.where(squares > 0, K.sqrt(safe), 0.0), call.dtype)]
 
 
 def _sum(x: Any, p: Any, axes: tuple[int, ...]) -> Any:
@@ -297,6 +346,9 @@ def _bincount(ctx: Context, call: Call, p: Any) -> Any:
 
 def _extreme(ctx: Context, call: Call, p: Any) -> Any:
     """The largest or smallest of the rows that are picked, or its position among them."""
+    found = _each(ctx, call, p)
+    if found is not None:
+        return found
     rows, axis = call.args[0].rows, call.param("axis")
     if isinstance(rows, Prob) and call.op == "argmax":
         weights = picked_order.at(p * rows.p, 0)
@@ -362,6 +414,8 @@ _RULES: dict[str, Callable[[Context, Call, Any], Any]] = {
     **dict.fromkeys(("max", "min", "argmax", "argmin"), _extreme),
     **dict.fromkeys(_REDUCED, _reduction),
     **dict.fromkeys(_UPDATES, _added),
+    **dict.fromkeys(("softmax", "log_softmax", "logsumexp"), _powers),
+    "vector_norm": _norm,
     "nonzero": _again,
     "bincount": _bincount,
     "scatter_update": _put_back,

@@ -280,6 +280,17 @@ RANDOM = frozenset(
 )
 
 
+# Give a row for each row.
+KEEPING_ROWS = frozenset(
+    {
+        "OnesLike",
+        "ZerosLike",
+        "SoftmaxCrossEntropyWithLogits",
+        "SparseSoftmaxCrossEntropyWithLogits",
+    }
+)
+
+
 def facts(op: tf.Operation) -> dict[str, Any]:
     """What the rules want to know of operations that stay native, too."""
     known: dict[str, Any] = {}
@@ -287,8 +298,10 @@ def facts(op: tf.Operation) -> dict[str, Any]:
         known["sizes"] = SIZES[op.type]
     if op.type == "Fill":
         known["fills"] = True
-    if op.type in ("OnesLike", "ZerosLike"):
+    if op.type in KEEPING_ROWS:
         known["keeps_rows"] = True
+    if op.type == "MatMul" and not op.get_attr("transpose_a"):
+        known["each_row"] = True
     if op.type in SHAPE:
         known["shape_only"] = True
     if op.type in COUNTS:

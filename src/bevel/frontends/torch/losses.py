@@ -35,9 +35,10 @@ def of_classes(act: Act) -> list[Var]:
     x, index, weight = given["self"], given["target"], given.get("weight")
     if not act.recorder.depends_on(index):
         return act.as_it_is()
-    if x.rank > 1:
-        x = act.arranged(x, [0, *range(2, x.rank), 1])
-    x, flat = act.view(x, [-1, x.shape[-1]]), act.view(index, [-1])
+    flat = index
+    if x.rank != 2:  # pixels, or one row
+        last = act.arranged(x, [0, *range(2, x.rank), 1]) if x.rank > 1 else x
+        x, flat = act.view(last, [-1, last.shape[-1]]), act.view(index, [-1])
     ignored = act.var(given["ignore_index"], flat)
     counts = act.emit("not_equal", "aten.ne.Tensor", flat, ignored)
     place = act.emit("where", "aten.where.self", counts, flat, act.var(0, flat))
@@ -47,7 +48,7 @@ def of_classes(act: Act) -> list[Var]:
     found = act.emit("negative", "aten.neg.default", act.take(x, place, 1, 1))
     each, total = _times(act, found, weights), _all(act, *_SUMMED, weights)
     if given["reduction"] not in (_SUM, _MEAN):
-        return [act.view(each, index.shape), total]
+        return [each if flat is index else act.view(each, index.shape), total]
     loss = _all(act, *_SUMMED, each)
     if given["reduction"] == _MEAN:
         loss = act.emit("divide", "aten.div.Tensor", loss, total)

@@ -165,6 +165,23 @@ def along(op: str) -> Lowering:
     return lower
 
 
+def norm(act: Act) -> list[Var]:
+    """`linalg_vector_norm`, as it is."""
+    x, order = act.args[0], act.arg(1, "ord", 2)
+    params = {
+        "axis": tuple(_axes(act.arg(2, "dim"), x.rank)),
+        "keepdims": bool(act.arg(3, "keepdim", False)),
+        "order": order,
+    }
+    return act.as_it_is("vector_norm", (0,), params)
+
+
+def dot(act: Act) -> list[Var]:
+    """`dot`: the sum of products."""
+    product = act.emit("multiply", "aten.mul.Tensor", *act.args)
+    return reduction("sum", "aten.sum.dim_IntList")(replace(act, args=[product]))
+
+
 def sum_of_known(act: Act) -> list[Var]:
     """`nansum`: what is NaN counts as 0; `nanmean` is made of it."""
     x = act.args[0]

@@ -78,6 +78,8 @@ NAMES: dict[str, Entry] = {
     **_same("amax", "max", to.reduction("max", "aten.amax.default")),
     **_same("amin", "min", to.reduction("min", "aten.amin.default")),
     **_same("sum", "sum", to.reduction("sum", "aten.sum.dim_IntList")),
+    **_same("linalg_vector_norm", "vector_norm", to.norm),
+    **_same("dot", "sum", to.dot),
     **_same("nansum", "sum", to.sum_of_known),
     **_same("mean", "mean", to.reduction("mean", "aten.mean.dim")),
     **_same("prod", "prod", to.product),
@@ -199,6 +201,9 @@ def nature(target: str, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
 # What PyTorch writes for the end of `x[2:]`.
 _NO_END = 2**62
 
+# What each row of the first operand meets by itself.
+_OF_EACH_ROW = frozenset({"mm", "mv", "_cdist_forward", "_euclidean_dist"})
+
 # Where the axis stands among the arguments of what leaves the other axes as they are.
 _ONE_AXIS = {"select": 1, "slice": 1, "unsqueeze": 1, "squeeze": 1, "unbind": 1, "flip": 1}
 
@@ -206,6 +211,8 @@ _ONE_AXIS = {"select": 1, "slice": 1, "unsqueeze": 1, "squeeze": 1, "unbind": 1,
 def facts(target: str, args: Sequence[Any]) -> dict[str, Any]:
     """What the rules want to know of operations that stay native, too."""
     name = target.split(".")[1]
+    if name in _OF_EACH_ROW:
+        return {"each_row": True}
     if name == "select" and args[1] % max(args[0].rank, 1) == 0:
         return {"picks": args[2]}
     if name == "slice" and (len(args) < 2 or args[1] % args[0].rank == 0):
