@@ -896,3 +896,22 @@ def test_top_k_of_a_share_of_a_batch_of_unknown_size(scores):
         assert float(value) == pytest.approx(float(found(y_true, y_pred)), abs=0.05)
         assert np.all(np.isfinite(gradient))
         assert np.any(gradient)
+
+
+def test_differences_of_single_numbers_are_compared_on_the_scale_of_all():
+    """A double loop over pairs, which has for each of them no other to be measured by."""
+
+    def one_by_one(y, p):
+        pairs = [(i, j) for i in range(4) for j in range(i)]
+        return sum(tf.sign(y[i] - y[j]) * tf.sign(p[i] - p[j]) for i, j in pairs) / 6
+
+    def at_once(y, p):
+        return tf.reduce_sum(tf.sign(y[:, None] - y) * tf.sign(p[:, None] - p)) / 12
+
+    y, p = np.array([0.0, 2.0, 1.0, 3.0], "float32"), np.array([1.5, 0.2, 1.4, 0.8], "float32")
+    value, slope = value_and_gradient(one_by_one, y, p)
+    expected_value, expected = value_and_gradient(at_once, y, p)
+    assert value == pytest.approx(expected_value, abs=0.1)
+    np.testing.assert_allclose(slope, expected, rtol=0.5, atol=0.1)
+    _, larger = value_and_gradient(one_by_one, y, 100 * p)
+    np.testing.assert_allclose(100 * larger, slope, rtol=1e-3, atol=1e-5)

@@ -21,7 +21,7 @@ from bevel.activity import feeding, varying
 from bevel.errors import BevelError, UnknownOperationError
 from bevel.grain import Grains
 from bevel.program import Loc, Node, Program
-from bevel.rules.context import Call, Context
+from bevel.rules.context import Call, Context, origin_of
 from bevel.rules.index import positions
 from bevel.rules.lifting import DISCRETE, is_elementwise, lift
 from bevel.rules.logic import as_prob, blend
@@ -212,10 +212,26 @@ class Interpreter:
     def _on_expectations(self, node: Node, args: Sequence[Any]) -> list[Any]:
         operands = expectations(self._context(), node, args)
         results = self.executor.run_node(node, operands)
+        origin = self._origin(node, args)
         return [
-            Prob(t) if v.dtype == "bool" else Real(t, v.dtype)
+            Prob(t) if v.dtype == "bool" else Real(t, v.dtype, origin)
             for t, v in zip(results, node.outputs, strict=True)
         ]
+
+    def _origin(self, node: Node, args: Sequence[Any]) -> Callable[[], Any] | None:
+        """Of a single number, `x[i] - y[j]`, gives all that it might have been: `x - y[j]`."""
+        shape = node.outputs[0].shape if node.outputs else None
+        if shape is None or any(n != 1 for n in shape) or not is_elementwise(node):
+            return None
+        cut = next((a for a in args if origin_of(a) is not None), None)
+        if cut is None:
+            return None
+
+        def whole() -> Any:
+            values = [origin_of(a) if a is cut else value_of(a) for a in args]
+            return self.executor.run_node(node, [v() if callable(v) else v for v in values])[0]
+
+        return whole
 
     def check_result(self, results: Sequence[Any]) -> None:
         """Raises where all that is left of the prediction is how often a loop ran.

@@ -47,7 +47,8 @@ class Real(Soft):
     Attributes:
         tensor: The value, floating-point (a variant for a list of tensors inside a loop).
         dtype: As in the user's program.
-        origin: The larger tensor it was cut from, whose spread a single number has not.
+        origin: The larger tensor it was cut from, whose spread a single number has not; or, of
+            what was computed from such a number, a function that gives it.
         extreme: Of a largest or smallest value: of what, along which axis, and `argmax` or
             `argmin`, softly.
         opposite: The number that this one is the negative of, if it was computed so.

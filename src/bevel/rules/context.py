@@ -139,11 +139,13 @@ class Context:
         """
         size = self.mean(K.abs(d))
         if self._is_single(d):
-            wide = [v for v in (x, y) if isinstance(v, Real) and v.origin is not None]
+            wide = [v for v in (x, y) if origin_of(v) is not None]
             if wide:
+                origin = origin_of(wide[0])
+                origin = origin() if callable(origin) else origin
                 other = y if wide[0] is x else x
                 offset = 0.0 if other is None else K.reshape(as_float(value_of(other), d), ())
-                size = self.mean(K.abs(as_float(wide[0].origin, d) - offset))
+                size = self.mean(K.abs(as_float(origin, d) - offset))
             else:
                 operands = [v for v in (x, y) if v is not None]
                 sizes = [K.abs(K.reshape(as_float(value_of(v), d), ())) for v in operands]
