@@ -559,6 +559,9 @@ LIMITS = {
     "classes on edges": lambda z: jnp.sum(
         (jnp.histogram(jnp.argmax(z, 1), bins=4, range=(0, 4))[0] - 2.0) ** 2
     ),
+    "order by two keys": lambda z: jnp.mean(
+        RISING[jnp.lexsort((RISING, z[:, 0]))] * jnp.arange(8.0)
+    ),
     "mean of known": lambda z: jnp.nanmean(jnp.where(z[:, 0] > 0, RISING, jnp.nan)),
     "largest of some": lambda z: jnp.max(RISING, where=z[:, 0] > 0, initial=0.0),
     "masked softmax": lambda z: jax.nn.softmax(jnp.where(z[:, 0] > 0, RISING / 4, -jnp.inf))[0],
@@ -573,3 +576,10 @@ def test_what_is_made_of_smaller_parts_tends_to_the_hard_value(name):
     assert np.any(slope != 0)
     cold = float(bevel.relax(fn, temperature=1e-6)(RAW))
     assert cold == pytest.approx(float(fn(RAW)), rel=1e-4, abs=1e-4)
+
+
+def test_an_order_within_groups_is_refused():
+    groups = jnp.array([0, 1, 0, 1, 1, 0, 0, 1])
+    relaxed = bevel.relax(lambda z: jnp.mean(RISING[jnp.lexsort((z[:, 0], groups))] * RISING))
+    with pytest.raises(UnknownOperationError, match="sort"):
+        relaxed(RAW)

@@ -915,3 +915,25 @@ def test_differences_of_single_numbers_are_compared_on_the_scale_of_all():
     np.testing.assert_allclose(slope, expected, rtol=0.5, atol=0.1)
     _, larger = value_and_gradient(one_by_one, y, 100 * p)
     np.testing.assert_allclose(100 * larger, slope, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("measured", ["norm", "root", "steps"])
+def test_the_distance_of_a_soft_position_is_its_expectation(measured):
+    """Its coordinates move together: not the distance of the mean position."""
+    point = tf.constant([1.0, 2.0])
+
+    def distance(y, p):
+        place = tf.argmax(p)
+        apart = tf.cast(tf.stack([place // 4, place % 4]), tf.float32) - point
+        if measured == "steps":
+            return tf.reduce_sum(tf.abs(apart))
+        return tf.norm(apart) if measured == "norm" else tf.sqrt(tf.reduce_sum(apart**2))
+
+    scores = np.random.default_rng(1).normal(size=12).astype("float32")
+    value, slope = value_and_gradient(distance, LABELS, scores, wrt=1)
+    chances = relax(lambda p: tf.one_hot(tf.argmax(p), 12))(tf.constant(scores)).numpy()
+    apart = np.stack(np.divmod(np.arange(12), 4), -1) - point.numpy()
+    order = 1 if measured == "steps" else 2
+    assert value == pytest.approx(chances @ np.linalg.norm(apart, order, axis=1), rel=1e-5)
+    assert np.all(np.isfinite(slope))
+    assert np.all(slope != 0)

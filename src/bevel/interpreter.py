@@ -22,7 +22,7 @@ from bevel.errors import BevelError, UnknownOperationError
 from bevel.grain import Grains
 from bevel.program import Loc, Node, Program
 from bevel.rules.context import Call, Context, origin_of
-from bevel.rules.index import positions
+from bevel.rules.index import positions, together
 from bevel.rules.lifting import DISCRETE, is_elementwise, lift
 from bevel.rules.logic import as_prob, blend
 from bevel.rules.selection import filled, on_rows
@@ -158,6 +158,9 @@ class Interpreter:
         if any(isinstance(a, Selected) for a in args):
             results = on_rows(context, call)
             return self._unknown(node, exact) if results is NotImplemented else results
+        whole = together(call, call.args[0]) if call.args else NotImplemented
+        if whole is not NotImplemented:
+            return [whole]
         rule = rules.RULES.get(node.op)
         if rule is not None:
             result = rule.apply(context, call, *call.args)

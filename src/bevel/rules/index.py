@@ -234,6 +234,42 @@ def stack(ctx: Context, call: Call, *parts: Any) -> Any:
     return _joined(call, parts)
 
 
+def together(call: Call, x: Any) -> Any:
+    """A reduction over coordinates of one position: of each possible position by itself.
+
+    The distance of a position from a point is so known by its distribution, not by that of its mean
+    place.
+    """
+    if not isinstance(x, Stacked) or call.op not in _TOGETHER or call.param("axis") is None:
+        return NotImplemented
+    first, rank = x.parts[0], len(x.mean.shape)
+    axes = {a % rank for a in call.param("axis")}
+    is_length = call.op != "vector_norm" or call.param("order") == 2
+    if axes != {x.axis % rank} or not is_length:
+        return NotImplemented
+    if not all(isinstance(p, Index) and p.source is first.source for p in x.parts):
+        return NotImplemented
+    if first.order is not None or any(isinstance(p.support, Soft) for p in x.parts):
+        return NotImplemented
+    shape = K.shape(first.weights)
+    rows = K.stack([as_float(p.support, first.weights) + K.zeros(shape) for p in x.parts])
+    found, weights = _TOGETHER[call.op](rows, axis=0), first.weights
+    if call.param("keepdims"):
+        found, weights = (K.expand_dims(t, x.axis % rank) for t in (found, weights))
+    return Index(weights, found, call.dtype)
+
+
+# What may be made of the coordinates of each possible position.
+_TOGETHER: dict[str, Any] = {
+    "sum": K.sum,
+    "mean": K.mean,
+    "max": K.max,
+    "min": K.min,
+    "prod": K.prod,
+    "vector_norm": lambda rows, axis: K.sqrt(K.sum(K.square(rows), axis=axis)),
+}
+
+
 def concat(ctx: Context, call: Call, *parts: Any) -> Any:
     """Values one after the other; positions of one column each are kept apart."""
     axis = call.param("axis")

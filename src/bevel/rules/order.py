@@ -79,7 +79,12 @@ def sort(ctx: Context, call: Call, x: Any, *others: Any) -> Any:
     """Several arrays in the rising order of the first one.
 
     Those that count positions get weights, as in `top_k`; of the others, the expected entry.
+    A further key decides where two are equal, which floats that move are not.
     """
+    keys = (x, *others[: (call.param("keys") or 1) - 1])
+    by_first = isinstance(x, Soft) and "float" in x.dtype
+    if len(keys) > 1 and any(isinstance(k, Soft) for k in keys) and not by_first:
+        return NotImplemented
     axis, counted = call.param("axis"), call.param("positions")
     dtypes = [v.dtype for v in call.node.outputs]
     if not isinstance(x, Soft):

@@ -166,13 +166,14 @@ def _scatter(scope: Any, eqn: Any, inputs: list[int]) -> Written:
 
 def _sort(scope: Any, eqn: Any, inputs: list[int]) -> Written:
     """Several arrays in the order of the first one; which of the others count positions."""
-    if len(inputs) < 2 or eqn.params["num_keys"] != 1:
+    if len(inputs) < 2:
         return None
     axis = int(eqn.params["dimension"])
     counted = tuple(_counts(scope.makers.get(i), scope, axis) for i in inputs[1:])
     return scope.add(
         "sort", inputs, [scope.new(v.aval) for v in eqn.outvars], kernels.primitive(eqn),
-        scope.frames(eqn), params={"axis": axis, "positions": counted},
+        scope.frames(eqn),
+        params={"axis": axis, "positions": counted, "keys": eqn.params["num_keys"]},
     )  # fmt: skip
 
 
