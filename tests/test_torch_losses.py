@@ -61,6 +61,15 @@ LOSSES = {
         z[z.softmax(1).amax(1) > 0.4], y[z.softmax(1).amax(1) > 0.4]
     ),
     "distances of the picked": lambda y, z: torch.cdist(z[z[:, 0] > 0], z[:3]).min(1)[0].mean(),
+    "nucleus": lambda y, z: F.softmax(
+        z.masked_fill(
+            torch.zeros_like(z, dtype=torch.bool).scatter(
+                1, z.argsort(1), z.sort(1)[0].softmax(1).cumsum(1) < 0.3
+            ),
+            -torch.inf,
+        ),
+        1,
+    )[:, 2].mean(),
     "nanmean": lambda y, z: torch.nanmean(torch.where(z > 0, z.detach(), torch.nan)),
     "padded": lambda y, z: (F.pad(label(z), (1, 2), value=3.0) ** 2).sum(),
     "padded choice": lambda y, z: (

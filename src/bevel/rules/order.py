@@ -30,6 +30,7 @@ from keras import ops as K
 
 from bevel import ops
 from bevel.errors import UnknownOperationError
+from bevel.ops.primitives import search
 from bevel.rules import absent
 from bevel.rules.context import Call, Context
 from bevel.rules.index import places, scores
@@ -281,13 +282,7 @@ def _deviation(ctx: Context, x: Any) -> Any:
     reach = K.cast(reach, K.dtype(x))
     rows = K.stop_gradient(K.reshape(x, (-1, K.shape(x)[-1])))
     ordered = K.sort(rows, axis=-1)
-    near = K.vectorized_map(
-        lambda pair: (
-            K.searchsorted(pair[0], pair[1] + reach, side="right")
-            - K.searchsorted(pair[0], pair[1] - reach)
-        ),
-        (ordered, rows),
-    )
+    near = search(ordered, rows + reach) - search(ordered, rows - reach)
     blur = K.cast(_BLUR * ctx.temperature, K.dtype(x))
     others = K.reshape(K.cast(near, K.dtype(x)), K.shape(x)) - 1
     variance = others / 8 + blur * blur

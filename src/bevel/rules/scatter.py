@@ -16,7 +16,7 @@ from bevel import ops
 from bevel.rules.context import NEARLY_ONE, Call, Context
 from bevel.rules.counters import counters
 from bevel.rules.index import columns_of, positions, rank_of, spread_out
-from bevel.soft import Index, Real, Soft, as_float, value_of
+from bevel.soft import Index, Prob, Real, Soft, as_float, value_of
 
 # Hard positions that are written out as indicators.
 _MOST_ROWS = 256
@@ -103,7 +103,8 @@ def scatter_update(ctx: Context, call: Call, table: Any, indices: Any, updates: 
     missed = _added_up(place, K.log1p(-K.minimum(full, NEARLY_ONE)), old)
     total = _added_up(place, full, old)
     found = _added_up(place, full * values, old) / K.where(total > 0, total, 1.0)
-    return Real(ops.where(K.exp(missed), old, found), call.dtype)
+    value = ops.where(K.exp(missed), old, found)
+    return Prob(value) if call.dtype == "bool" else Real(value, call.dtype)
 
 
 def _added_up(place: Any, values: Any, like: Any) -> Any:
