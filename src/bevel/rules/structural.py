@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from keras import ops as K
+from keras.backend import backend
 
 from bevel.rules.context import Call
 from bevel.soft import Index, Mixture, Order, Prob, Real, Rounded, Soft, Stacked, value_of
@@ -228,6 +229,8 @@ def _moved_index(
     """The last axis, which the user's program does not have, stays last."""
 
     def along(tensor: Any) -> Any:
+        if backend() == "tensorflow":
+            return _by_places(tensor, lambda t: native(t)[n])
         first = K.vectorized_map(lambda t: native(t)[n], K.moveaxis(tensor, -1, 0))
         return K.moveaxis(first, 0, -1)
 
@@ -248,6 +251,19 @@ def _moved_index(
         support = Real(places, dtype) if isinstance(support, Soft) else places
     weights = along(value.weights)
     return Index(weights, support, dtype, value.is_position, among=value.among)
+
+
+def _by_places(tensor: Any, native: Callable[[Any], Any]) -> Any:
+    """Moves all axes but the last by where the places of such a table go.
+
+    XLA compiles what TensorFlow's own vectorised map makes of it anew in each call.
+    """
+    shape = K.shape(tensor)
+    rows = K.reshape(tensor, (-1, shape[-1]))
+    numbers = K.arange(1, K.shape(rows)[0] + 1, dtype="int32")
+    there = native(K.reshape(numbers, shape[:-1]))
+    found = K.take(rows, K.maximum(there - 1, 0), axis=0)
+    return K.where(K.expand_dims(there, -1) > 0, found, K.zeros_like(found))
 
 
 def _moved_places(order: Order, moved: Callable[[np.ndarray], Any]) -> np.ndarray | None:
