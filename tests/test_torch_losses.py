@@ -75,6 +75,9 @@ LOSSES = {
     "padded choice": lambda y, z: (
         (F.pad(torch.where(z[:, 0] > 0, 2.0, -1.0), (1, 2), value=5.0) - 0.3) ** 2
     ).sum(),
+    "padded bits": lambda y, z: (
+        (F.pad((z[:, 0] > 0).long() * 2, (1, 1), value=3) ^ 1) * torch.arange(14.0)
+    ).sum(),
     "bins": lambda y, z: ((torch.histc(label(z), 5, 0, 5) - 2) ** 2).sum(),
     "bins that drop": lambda y, z: ((torch.histc(torch.round(z[:, 0]), 2, -1, 1) - 2) ** 2).sum(),
     "edges": lambda y, z: (torch.bucketize(label(z), torch.arange(4.0)) ** 2.0).sum(),

@@ -214,7 +214,8 @@ def _filled_mixture(value: Mixture, native: Callable[[Any], Any], dtype: str) ->
             w = K.where(is_new, 0.0, native(K.broadcast_to(weight, shape)))
             v = native(K.broadcast_to(value_of(possible), shape))
             pairs.append((w, Real(v, dtype) if isinstance(possible, Soft) else v))
-        return [*pairs, (K.cast(is_new, K.dtype(pairs[0][0])), filled)]
+        like_weight, like_value = (K.dtype(value_of(t)) for t in pairs[0])
+        return [*pairs, (K.cast(is_new, like_weight), K.cast(filled, like_value))]
 
     return Mixture(atoms, value.count + 1, dtype, lambda: native(value.mean))
 
