@@ -79,7 +79,7 @@ def test_gradients_reach_binarised_weights_and_biases():
         assert np.any(slope.numpy() != 0)
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_network_with_binary_weights_and_activations_trains(jit_compile):
     y = (X[:, :1] - X[:, 1:2] > 0).astype("float32")
     with pytest.warns(UserWarning, match="Gradients do not exist"):

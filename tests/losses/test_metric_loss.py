@@ -47,7 +47,16 @@ def test_all_of_keras_metrics_are_here():
     assert set(CONVENTIONS) == set(NAMES)
 
 
-@pytest.mark.parametrize("name", NAMES)
+# The same sums as those of `MeanIoU` and `RecallAtPrecision`, which are looked at each time.
+ALIKE = {
+    "BinaryIoU", "IoU", "OneHotIoU", "OneHotMeanIoU", "PrecisionAtRecall",
+    "SensitivityAtSpecificity",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in ALIKE)) for n in NAMES]
+)
 def test_a_finite_gradient_arrives_and_the_hard_limit_is_the_metric(name):
     y, p = inputs(name)
     sign = -1 if CONVENTIONS[name].maximize else 1
