@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from bevel.relaxation import relax
+from tests.contract.gradients import value_and_gradient
 
 CHANCES = np.array([0.11, 0.83, 0.42, 0.67, 0.29, 0.94, 0.55, 0.38], "float32")
 WEIGHTS = np.array([3.0, 1.0, 5.0, 7.0, 2.0, 4.0, 6.0, 8.0], "float32")
@@ -53,22 +54,14 @@ MASKED = {
 }
 
 
-def value_and_gradient(fn, p):
-    p = tf.constant(p)
-    with tf.GradientTape() as tape:
-        tape.watch(p)
-        value = fn(p)
-    return float(value), tape.gradient(value, p).numpy()
-
-
 @pytest.mark.parametrize("name", MASKED)
 def test_what_is_not_there_has_no_part_in_it(name):
     hard = float(MASKED[name](tf.constant(CHANCES)))
-    value, slope = value_and_gradient(relax(MASKED[name]), CHANCES)
+    value, (slope,) = value_and_gradient(relax(MASKED[name]), tf.constant(CHANCES))
     assert value == pytest.approx(hard, rel=0.2)
     assert np.all(np.isfinite(slope))
     assert np.any(slope != 0)
-    cold, _ = value_and_gradient(relax(MASKED[name], temperature=1e-6), CHANCES)
+    cold, _ = value_and_gradient(relax(MASKED[name], temperature=1e-6), tf.constant(CHANCES))
     assert cold == pytest.approx(hard, rel=1e-4)
 
 
@@ -94,7 +87,7 @@ def test_the_largest_of_hard_values_is_its_expectation(sign):
 
 def test_where_nothing_is_there_it_is_what_the_program_says():
     relaxed = relax(lambda p: tf.reduce_max(picked(p, WEIGHTS, -np.inf)), temperature=1e-6)
-    value, slope = value_and_gradient(relaxed, CHANCES / 10)
+    value, (slope,) = value_and_gradient(relaxed, tf.constant(CHANCES / 10))
     assert value == -np.inf
     assert np.all(np.isfinite(slope))
 

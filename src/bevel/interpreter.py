@@ -21,7 +21,7 @@ from bevel.activity import feeding, varying
 from bevel.errors import BevelError, UnknownOperationError
 from bevel.grain import Grains
 from bevel.program import Loc, Node, Program
-from bevel.rules.context import Call, Context, origin_of
+from bevel.rules.context import Call, Context, origin_of, whole_of
 from bevel.rules.index import positions, together
 from bevel.rules.lifting import DISCRETE, is_elementwise, lift
 from bevel.rules.logic import as_prob, blend
@@ -231,8 +231,8 @@ class Interpreter:
             return None
 
         def whole() -> Any:
-            values = [origin_of(a) if a is cut else value_of(a) for a in args]
-            return self.executor.run_node(node, [v() if callable(v) else v for v in values])[0]
+            operands = [whole_of(a) if a is cut else value_of(a) for a in args]
+            return self.executor.run_node(node, operands)[0]
 
         return whole
 

@@ -193,8 +193,8 @@ def softmax(ctx: Context, call: Call, x: Any) -> Any:
     if not isinstance(x, Mixture):
         return NotImplemented
     values, p = present(atoms(x, 1))
-    _, parts, total = powers(values, p, call.param("axis"))
-    return Real(parts / K.where(total > 0, total, 1.0), call.dtype)
+    parts, total, _ = powers(values, p, call.param("axis"))
+    return Real(p * parts / total, call.dtype)
 
 
 def log_softmax(ctx: Context, call: Call, x: Any) -> Any:
@@ -203,9 +203,8 @@ def log_softmax(ctx: Context, call: Call, x: Any) -> Any:
         return NotImplemented
     found = atoms(x, 1)
     values, p = present(found)
-    highest, _, total = powers(values, p, call.param("axis"))
+    _, _, logarithm = powers(values, p, call.param("axis"))
     missing = K.where(p < 0.5, found.nothing - values, K.zeros_like(values))
-    logarithm = highest + K.log(K.where(total > 0, total, 1.0))
     return Real(values + K.stop_gradient(missing) - logarithm, call.dtype)
 
 
@@ -214,14 +213,15 @@ def logsumexp(ctx: Context, call: Call, x: Any) -> Any:
     if not isinstance(x, Mixture):
         return NotImplemented
     axis = call.param("axis")
-    highest, _, total = powers(*present(atoms(x, 1)), axis)
-    value = highest + K.log(K.where(total > 0, total, 1.0))
+    _, _, value = powers(*present(atoms(x, 1)), axis)
     return Real(value if call.param("keepdims") else K.squeeze(value, axis), call.dtype)
 
 
 def powers(x: Any, p: Any, axis: Any) -> tuple[Any, Any, Any]:
-    """The largest likely value, exp(x) of each over that of it as far as it is there, their sum."""
+    """exp(x) of each over that of the largest, the sum of what is there, and its logarithm."""
     likely = K.where(p < 0.5, K.min(x, axis=axis, keepdims=True), x)
     highest = K.stop_gradient(K.max(likely, axis=axis, keepdims=True))
-    parts = p * K.exp(K.minimum(x - highest, 60.0))
-    return highest, parts, K.sum(parts, axis=axis, keepdims=True)
+    parts = K.exp(K.minimum(x - highest, 60.0))
+    total = K.sum(p * parts, axis=axis, keepdims=True)
+    total = K.where(total > 0, total, 1.0)
+    return parts, total, highest + K.log(total)

@@ -141,8 +141,7 @@ class Context:
         if self._is_single(d):
             wide = [v for v in (x, y) if origin_of(v) is not None]
             if wide:
-                origin = origin_of(wide[0])
-                origin = origin() if callable(origin) else origin
+                origin = whole_of(wide[0])
                 other = y if wide[0] is x else x
                 offset = 0.0 if other is None else K.reshape(as_float(value_of(other), d), ())
                 size = self.mean(K.abs(as_float(origin, d) - offset))
@@ -173,6 +172,12 @@ def between(passed: Any) -> Any:
 def origin_of(value: Any) -> Any:
     """The larger tensor that a value was cut from, or None."""
     return value.origin if isinstance(value, Real) else None
+
+
+def whole_of(value: Any) -> Any:
+    """The larger tensor that a value was cut from, or computed from what was."""
+    origin = origin_of(value)
+    return origin() if callable(origin) else origin
 
 
 def is_soft(value: Any) -> bool:

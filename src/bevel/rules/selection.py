@@ -228,15 +228,14 @@ def _keeps_rows(call: Call) -> bool:
 
 def _reduction(ctx: Context, call: Call, p: Any) -> Any:
     """Other axes are reduced first, then the rows by their chances."""
-    picked, axis = call.args[0], call.param("axis")
-    rows = picked.rows
-    rank = len(value_of(rows).shape)
+    rows, axis = call.args[0].rows, call.param("axis")
     if axis is None:
         return NotImplemented
+    found = _each(ctx, call, p)
+    if found is not None:
+        return found
+    rank = len(value_of(rows).shape)
     axes = sorted({a % rank for a in axis})
-    if 0 not in axes:
-        results = ctx.apply(call.node, [rows, *call.inputs[1:]])
-        return [Selected(results[0], p, call.dtype)]
     x = rows.p if isinstance(rows, Prob) else as_float(absent.known(rows), p)
     others = tuple(axes[1:])
     how = {"correction": call.param("correction")} if call.op == "variance" else {}
@@ -265,14 +264,12 @@ def _powers(ctx: Context, call: Call, p: Any) -> Any:
     x = as_float(absent.known(call.args[0].rows), p)
     if len(x.shape) != 1:
         return NotImplemented
-    highest, _, total = absent.powers(x, p, (0,))
-    logarithm = highest + K.log(K.where(total > 0, total, 1.0))
+    parts, total, logarithm = absent.powers(x, p, (0,))
     if call.op == "logsumexp":
         value = logarithm if call.param("keepdims") else K.squeeze(logarithm, 0)
         return [Real(value, call.dtype)]
     # among those that are picked a row counts whole
-    share = K.exp(K.minimum(x - highest, 60.0)) / K.where(total > 0, total, 1.0)
-    rows = share if call.op == "softmax" else x - logarithm
+    rows = parts / total if call.op == "softmax" else x - logarithm
     return [Selected(Real(rows, call.dtype), p, call.dtype)]
 
 
