@@ -21,6 +21,7 @@ from bevel.activity import feeding, varying
 from bevel.errors import BevelError, UnknownOperationError
 from bevel.grain import Grains
 from bevel.program import Loc, Node, Program
+from bevel.rules import elements
 from bevel.rules.context import Call, Context, origin_of, whole_of
 from bevel.rules.index import positions, together
 from bevel.rules.lifting import DISCRETE, is_elementwise, lift
@@ -146,6 +147,8 @@ class Interpreter:
         special = _SPECIAL.get(node.op)
         if special is not None and exact is not None:
             return special(self, node, args, exact)
+        if node.param("stays") and isinstance(args[0], Soft):
+            return list(args[:1])
         context = self._context()
         if node.param("fills"):
             results = filled(context, Call(node, args, self.executor.run_node, exact))
@@ -217,7 +220,9 @@ class Interpreter:
         results = self.executor.run_node(node, operands)
         origin = self._origin(node, args)
         return [
-            Prob(t) if v.dtype == "bool" else Real(t, v.dtype, origin)
+            Prob(t)
+            if v.dtype == "bool"
+            else Real(t, v.dtype, origin, **elements.of_result(node, args, t))
             for t, v in zip(results, node.outputs, strict=True)
         ]
 

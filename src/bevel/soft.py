@@ -41,6 +41,22 @@ class Soft:
 
 
 @dataclass(frozen=True, eq=False)
+class Elements:
+    """Elements of a tensor.
+
+    Attributes:
+        root: The tensor.
+        which: Gives their numbers in it, in the shape of what holds them; None where that is not
+            known, as of what lies between two of them.
+        by_value: Whether it was their order that told which.
+    """
+
+    root: Any
+    which: Callable[[], Any] | None
+    by_value: bool = False
+
+
+@dataclass(frozen=True, eq=False)
 class Real(Soft):
     """A float, or an integer count known by its expectation.
 
@@ -54,6 +70,8 @@ class Real(Soft):
         opposite: The number that this one is the negative of, if it was computed so.
         index: Of a rank, gives the weights of its possible values, an `Index`.
         shape_of: Of the shape of picked rows: the rows.
+        elements: Of what was taken from a larger tensor, which of its elements.
+        apart: Of a difference: what from what.
     """
 
     tensor: Any
@@ -63,6 +81,8 @@ class Real(Soft):
     opposite: Real | None = None
     index: Callable[[], Index] | None = None
     shape_of: Selected | None = None
+    elements: Elements | None = None
+    apart: tuple[Real, Real] | None = None
 
     @property
     def mean(self) -> Any:
@@ -165,6 +185,7 @@ class Order:
         between: Gives how likely each element has a rank from one number up to below another,
             without weights; None where those cost little.
         places: The ranks along the last axis of the positions, if they are known.
+        elements: Which elements the values are.
     """
 
     make: Callable[[], Any]
@@ -174,6 +195,7 @@ class Order:
     found: Soft | None = None
     between: Callable[[int, int], Any] | None = None
     places: np.ndarray | None = None
+    elements: Elements | None = None
 
     @cached_property
     def weights(self) -> Any:
@@ -229,7 +251,7 @@ class Index(Soft):
     def mean(self) -> Any:
         if self._make_mean is not None:
             return self._make_mean()
-        return K.sum(self.weights * as_float(value_of(self.support), self.weights), axis=-1)
+        return weighted(self.weights, value_of(self.support), -1)
 
 
 class Rounded(Soft):
@@ -361,6 +383,30 @@ def expectation(atoms: Sequence[tuple[Any, Any]]) -> Any:
     for weight, value in zip(weights, values, strict=True):
         total = total + weight * K.where(K.isfinite(value), value, stand_in)
     return K.where(is_finite, total, likeliest)
+
+
+def weighted(weights: Any, values: Any, axis: int) -> Any:
+    """The sum of chance times value along an axis.
+
+    As in `expectation`, a value that is not finite counts only where it is likeliest.
+
+    Args:
+        weights: Chances, float.
+        values: A tensor that broadcasts to them.
+        axis: Where the possible values lie.
+    """
+    if "float" not in K.dtype(values):
+        return K.sum(weights * as_float(values, weights), axis=axis)
+    values = as_float(values, weights)
+    is_finite = K.isfinite(values)
+    total = K.sum(weights * K.where(is_finite, values, 0.0), axis=axis)
+    kept = K.sum(K.where(is_finite, weights, 0.0), axis=axis)
+    lost = K.sum(K.where(is_finite, 0.0, weights), axis=axis)
+    total = total + total * lost / K.where(kept > 0, kept, 1.0)
+    is_likeliest = K.stop_gradient(weights == K.max(weights, axis=axis, keepdims=True))
+    return total + K.sum(
+        K.where(K.logical_and(is_likeliest, K.logical_not(is_finite)), values, 0.0), axis=axis
+    )
 
 
 def combine(results: Sequence[tuple[Any, Any]], dtype: str, mean: Any = None) -> Soft:

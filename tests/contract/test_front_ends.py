@@ -16,10 +16,16 @@ FILES = {
         "test_torch_replay.py": 40,
         "test_torch_transforms.py": 20,
         "test_torch_losses.py": 20,
+        "test_elements.py": 20,
         "test_threads.py": 2,
         "bad_inputs/test_promises.py": 40,
     },
-    "jax": {"test_from_jax.py": 60, "wild/test_jax.py": 20, "test_threads.py": 1},
+    "jax": {
+        "test_from_jax.py": 60,
+        "wild/test_jax.py": 20,
+        "test_threads.py": 1,
+        "test_elements.py": 20,
+    },
 }
 
 

@@ -17,8 +17,10 @@ from typing import Any
 
 from keras import ops as K
 
+from bevel import ops
 from bevel.grain import Moves
 from bevel.rules.context import Call, Context
+from bevel.rules.elements import are_same
 from bevel.rules.index import chances
 from bevel.soft import Prob, Real, Rounded, Soft, as_float, value_of
 
@@ -42,13 +44,17 @@ def inequality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
         return _rounded_inequality(ctx, op, x, y)
     if not _are_plain(x, y):
         return NotImplemented
-    if op in ("greater_equal", "less_equal") and (found := _is_extreme(ctx, x, y)) is not None:
+    if (found := _is_extreme(ctx, op, x, y)) is not None:
         return Prob(found)
     if op in _SWAPPED:
         x, y, op = y, x, _SWAPPED[op]
     d = _difference(x, y)
     if not _are_whole(ctx, call, x, y):
-        return Prob(ctx.step(d, ctx.spread(d, x, y)))
+        p = ctx.step(d, ctx.spread(d, x, y))
+        same = are_same(x, y)
+        if same is not None:
+            p = K.where(K.logical_and(same, d == 0), K.cast(op != "greater", K.dtype(p)), p)
+        return Prob(p)
     d = d - 0.5 if op == "greater" else d + 0.5
     return Prob(ctx.step(d, K.maximum(ctx.spread(d, x, y), 1.0)))
 
@@ -67,8 +73,8 @@ def equality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
         return Prob(p if call.op == "equal" else 1 - p)
     if not _are_plain(x, y):
         return NotImplemented
-    if (found := _is_extreme(ctx, x, y)) is not None:
-        return Prob(found if call.op == "equal" else 1 - found)
+    if (found := _is_extreme(ctx, call.op, x, y)) is not None:
+        return Prob(found)
     d = _difference(x, y)
     size = ctx.spread(d, x, y)
     if _are_whole(ctx, call, x, y):
@@ -103,15 +109,19 @@ def _rounded_inequality(ctx: Context, op: str, x: Rounded, y: Any) -> Prob:
     return Prob(ctx.step(d, ctx.spread(d, Real(x.u, x.dtype, x.origin), threshold)))
 
 
-def _is_extreme(ctx: Context, x: Any, y: Any) -> Any:
-    """The chance of each element to be the largest, where that is what is asked; else None.
+def _is_extreme(ctx: Context, op: str, x: Any, y: Any) -> Any:
+    """The chance of each element to be the largest, or not, where that is what is asked; else None.
 
     `x == max(x)` is a position in other words, and gets the weights of one.
     """
-    for whole, part in ((x, y), (y, x)):
-        if isinstance(part, Real) and part.extreme is not None and part.extreme[0] is whole:
-            _, axis, search = part.extreme
-            return K.moveaxis(chances(ctx, whole.mean, axis, search), -1, axis)
+    for whole, part, asked in ((x, y, op), (y, x, _MIRRORED.get(op, op))):
+        if not isinstance(part, Real) or part.extreme is None or part.extreme[0] is not whole:
+            continue
+        _, axis, search = part.extreme
+        reaches = "greater_equal" if search is ops.argmax else "less_equal"
+        if asked in ("equal", reaches, "not_equal", _OPPOSITE[reaches]):
+            found = K.moveaxis(chances(ctx, whole.mean, axis, search), -1, axis)
+            return found if asked in ("equal", reaches) else 1 - found
     return None
 
 

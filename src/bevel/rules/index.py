@@ -29,6 +29,7 @@ from bevel.soft import (
     as_float,
     atoms_of,
     value_of,
+    weighted,
 )
 
 # Values side by side that are kept apart for what is known of each, where they are floats.
@@ -180,8 +181,7 @@ def take(ctx: Context, call: Call, table: Any, index: Any) -> Any:
     share = K.reshape(
         weights, (*lengths[:batch], *(1,) * (axis - batch), *lengths[batch:], *(1,) * rest)
     )
-    mean = K.sum(share * as_float(found, weights), axis=axis + rank - batch)
-    return Real(mean, call.dtype)
+    return Real(weighted(share, found, axis + rank - batch), call.dtype)
 
 
 def _sorted(table: Any, index: Any, axis: int, batch: int, dtype: str) -> Soft | None:
@@ -192,8 +192,10 @@ def _sorted(table: Any, index: Any, axis: int, batch: int, dtype: str) -> Soft |
     if axis != batch or axis != len(table.mean.shape) - 1:
         return None
     if table is order.sorted or table.mean is order.sorted.tensor:  # rounded, it was sorted so
-        return Real(order.values, dtype) if order.found is None else order.found
-    return Real(-order.values, dtype) if table is order.sorted.opposite else None
+        return order.found or Real(order.values, dtype, elements=order.elements)
+    if table is order.sorted.opposite:
+        return Real(-order.values, dtype, elements=order.elements)
+    return None
 
 
 def gather_nd(ctx: Context, call: Call, table: Any, indices: Any) -> Any:

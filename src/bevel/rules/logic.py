@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops as K
 
 from bevel import ops
-from bevel.rules import absent
+from bevel.rules import absent, elements
 from bevel.rules.context import Call, Context
 from bevel.soft import Index, Mixture, Prob, Real, Soft, combine, value_of
 
@@ -137,8 +137,10 @@ def _chosen(ctx: Context, call: Call, condition: Any, x: Any, y: Any) -> Any:
         like = next(v.p for v in (x, y) if isinstance(v, Prob))
         return Prob(call.native(condition, *(K.cast(value_of(v), K.dtype(like)) for v in (x, y))))
     if all(not isinstance(v, Soft) or isinstance(v, Real) for v in (x, y)):
-        origin = next((v.origin for v in (x, y) if isinstance(v, Real)), None)
-        return Real(call.native(condition, x, y), dtype, origin)
+        reals = [v for v in (x, y) if isinstance(v, Real)]
+        value = call.native(condition, x, y)
+        held = elements.filled(reals[0], K.shape(value)) if len(reals) == 1 else None
+        return Real(value, dtype, reals[0].origin, elements=held)
     return _chosen_position(ctx, condition, x, y)
 
 
@@ -166,8 +168,13 @@ def _reduced(reduce: Any, ctx: Context, call: Call, x: Any) -> Any:
     axis, keepdims = call.param("axis"), call.param("keepdims")
     if isinstance(x, Mixture) and call.op in _EXTREME:
         return absent.extreme(ctx, call, x)
-    if isinstance(x, Real) and call.op in _EXTREME and keepdims and axis and len(axis) == 1:
-        return Real(call.native(x), call.dtype, extreme=(x, axis[0], _EXTREME[call.op]))
+    if isinstance(x, Real) and call.op in _EXTREME:
+        axes = range(len(x.tensor.shape)) if axis is None else axis
+        is_row = len(axes) == 1 and (keepdims or len(x.tensor.shape) == 1)
+        found = (x, axes[0], _EXTREME[call.op]) if is_row else None
+        value = call.native(x)
+        which = elements.picked(x, value, axes, keepdims)
+        return Real(value, call.dtype, extreme=found, elements=which)
     if not isinstance(x, Prob):
         return NotImplemented
     p = reduce(x.p, axis=axis, keepdims=keepdims)

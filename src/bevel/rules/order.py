@@ -31,7 +31,7 @@ from keras import ops as K
 from bevel import ops
 from bevel.errors import UnknownOperationError
 from bevel.ops.primitives import search
-from bevel.rules import absent
+from bevel.rules import absent, elements
 from bevel.rules.context import Call, Context
 from bevel.rules.index import places, scores
 from bevel.soft import Index, Mixture, Order, Prob, Real, Rounded, Soft, as_float, value_of
@@ -72,8 +72,10 @@ def top_k(ctx: Context, call: Call, x: Any) -> Any:
         return _permutation(ctx, call, rows)[..., : K.shape(values)[axis], :]
 
     ranks = (lambda: _ranks(ctx, rows)) if is_whole else None
-    order = Order(weights, own, values, ranks, None, *_without_weights(ctx, rows, values, axis))
-    return [Real(values, call.dtype), _positions(order, rows, axis, dtype)]
+    numbers = elements.ordered(own, axis, K.shape(values)[axis], descending=True)
+    more = _without_weights(ctx, rows, values, axis)
+    order = Order(weights, own, values, ranks, None, *more, numbers)
+    return [Real(values, call.dtype, elements=numbers), _positions(order, rows, axis, dtype)]
 
 
 def sort(ctx: Context, call: Call, x: Any, *others: Any) -> Any:
@@ -97,7 +99,7 @@ def sort(ctx: Context, call: Call, x: Any, *others: Any) -> Any:
     own = x if isinstance(x, Real) else Real(_in_line(x, axis), x.dtype)
     values = K.sort(own.tensor, axis=axis)
     rows = -K.moveaxis(scores(own.tensor, axis), axis, -1)
-    ordered: Soft = Real(values, dtypes[0])
+    ordered: Soft = Real(values, dtypes[0], elements=elements.ordered(own, axis))
     if isinstance(x, Rounded):  # rounding keeps the order
         ordered = Rounded(K.sort(x.u, axis=axis), dtypes[0], x._nearest, x.u)
     if isinstance(x, Prob):
@@ -111,6 +113,7 @@ def sort(ctx: Context, call: Call, x: Any, *others: Any) -> Any:
             lambda: _ranks(ctx, rows),
             ordered,
             *more,
+            ordered.elements if isinstance(ordered, Real) else None,
         )
     results: list[Any] = [ordered]
     for other, counts, dtype in zip(others, counted, dtypes[1:], strict=True):
@@ -154,7 +157,11 @@ def total(ctx: Context, call: Call, x: Any) -> Any:
 
 def negative(ctx: Context, call: Call, x: Any) -> Any:
     """A number that remembers what it is the negative of: an ascending sort is one of negatives."""
-    return Real(call.native(x), call.dtype, opposite=x) if isinstance(x, Real) else NotImplemented
+    return (
+        Real(call.native(x), call.dtype, opposite=x, elements=elements.elements_of(x))
+        if isinstance(x, Real)
+        else NotImplemented
+    )
 
 
 def _positions(order: Order, rows: Any, axis: int, dtype: str) -> Index:

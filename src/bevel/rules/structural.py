@@ -12,6 +12,7 @@ import numpy as np
 from keras import ops as K
 from keras.backend import backend
 
+from bevel.rules import elements
 from bevel.rules.context import Call
 from bevel.soft import Index, Mixture, Order, Prob, Real, Rounded, Soft, Stacked, value_of
 
@@ -155,7 +156,13 @@ def moved(
     if isinstance(value, Real):
         origin = _origin(value.tensor, value.origin)
         return [
-            Real(t, d, origin, index=_later(value.index, native, n, d))
+            Real(
+                t,
+                d,
+                origin,
+                index=_later(value.index, native, n, d),
+                elements=elements.moved(value, lambda t, n=n: native(t)[n]),
+            )
             for n, (t, d) in enumerate(zip(native(value.tensor), dtypes, strict=True))
         ]
     if isinstance(value, Mixture):
@@ -243,6 +250,7 @@ def _moved_index(
             native(order.values)[n],
             between=order.between,
             places=None if shown is None else _moved_places(order, lambda t: shown(t)[n]),
+            elements=elements.moved(order, lambda t: native(t)[n]),
         )
         return Index(moved_order, value.support, dtype, value.is_position)
 

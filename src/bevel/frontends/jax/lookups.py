@@ -166,9 +166,12 @@ def _scatter(scope: Any, eqn: Any, inputs: list[int]) -> Written:
 
 def _sort(scope: Any, eqn: Any, inputs: list[int]) -> Written:
     """Several arrays in the order of the first one; which of the others count positions."""
-    if len(inputs) < 2:
-        return None
     axis = int(eqn.params["dimension"])
+    if len(inputs) < 2:
+        return scope.add(
+            "native", inputs, [scope.new(eqn.outvars[0].aval)], kernels.primitive(eqn),
+            scope.frames(eqn), nature="kink", params={"orders": axis},
+        )  # fmt: skip
     counted = tuple(_counts(scope.makers.get(i), scope, axis) for i in inputs[1:])
     return scope.add(
         "sort", inputs, [scope.new(v.aval) for v in eqn.outvars], kernels.primitive(eqn),

@@ -291,11 +291,20 @@ KEEPING_ROWS = frozenset(
 )
 
 
+def _has_the_same_shape(before: tf.TensorShape, after: tf.TensorShape) -> bool:
+    """Whether two shapes of as many elements are the same; one of the lengths may be unknown."""
+    if before.rank is None or before.rank != after.rank or 0 in after:
+        return False
+    return sum(m is None or m != n for m, n in zip(before, after, strict=True)) <= 1
+
+
 def facts(op: tf.Operation) -> dict[str, Any]:
     """What the rules want to know of operations that stay native, too."""
     known: dict[str, Any] = {}
     if op.type in SIZES:
         known["sizes"] = SIZES[op.type]
+    if op.type == "Reshape":
+        known["stays"] = _has_the_same_shape(op.inputs[0].shape, op.outputs[0].shape)
     if op.type == "Fill":
         known["fills"] = True
     if op.type in KEEPING_ROWS:

@@ -220,11 +220,21 @@ def variance(is_root: bool) -> Lowering:
     return lower
 
 
-def median(act: Act) -> list[Var]:
-    """`median` over everything; along an axis it stays as it is, with its position."""
-    if len(act.args) > 1 or act.kwargs:
-        return act.as_it_is()
-    return act.as_it_is("median", (0,))
+def at_rank(place: int) -> Lowering:
+    """`median` and `kthvalue`, which are one of the elements over everything or along an axis.
+
+    Args:
+        place: Where among the arguments the axis is.
+    """
+
+    def lower(act: Act) -> list[Var]:
+        x = act.args[0]
+        is_whole = place == 1 and len(act.args) < 2 and "dim" not in act.kwargs
+        axes = tuple(range(x.rank)) if is_whole else (act.arg(place, "dim", -1),)
+        params = {"one_of": (axes, bool(act.arg(place + 1, "keepdim", False)))}
+        return act.as_it_is("median" if is_whole else "native", (0,), params if x.rank else None)
+
+    return lower
 
 
 def is_in(act: Act) -> list[Var]:

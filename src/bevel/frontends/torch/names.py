@@ -85,7 +85,8 @@ NAMES: dict[str, Entry] = {
     **_same("prod", "prod", to.product),
     **_same("var", "variance", to.variance(is_root=False)),
     **_same("std", "variance", to.variance(is_root=True)),
-    **_same("median", "median", to.median),
+    **_same("median", "median", to.at_rank(1)),
+    **_same("kthvalue", "native", to.at_rank(2)),
     **_same("cumsum", "cumulative_sum", to.cumulative_sum),
     **_same("_softmax", "softmax", to.along("softmax")),
     **_same("_log_softmax", "log_softmax", to.along("log_softmax")),
@@ -219,6 +220,9 @@ def facts(target: str, args: Sequence[Any]) -> dict[str, Any]:
         start, stop, step = (*args[2:], None, None, None)[:3]
         if step in (None, 1):
             return {"spans": (start or 0, stop if stop is None or stop < _NO_END else None)}
+    if name in ("view", "_unsafe_view", "reshape") and len(args[1]) == args[0].rank:
+        differ = sum(m != n for m, n in zip(args[0].shape, args[1], strict=True))
+        return {"stays": differ == 0 or (differ == 1 and -1 in args[1])}
     if name not in _ONE_AXIS or len(args) <= _ONE_AXIS[name]:
         return {}
     axes = args[_ONE_AXIS[name]]
