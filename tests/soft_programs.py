@@ -243,6 +243,12 @@ def _sets(v: Values, step: Step):
     return "int", tf.sets.size(SETS[step.names[0]](largest[None], v.int[0][None]))[0]
 
 
+def _distinct(v: Values, step: Step):
+    a = v.vector("float", step, 0)
+    v.ranked(a)
+    return "int", tf.size(tf.unique(tf.math.top_k(a, 3).indices // 2)[0])
+
+
 def _order(v: Values, step: Step):
     a = v.vector("float", step, 0)
     v.ranked(a)
@@ -297,7 +303,7 @@ def _bincount(v: Values, step: Step):
 def _selected(v: Values, step: Step):
     """The rows that a mask picks; how many there are is known only when it runs."""
     mask, a = v.vector("bool", step, 0), v.vector("float", step, 1)
-    return "float", SELECTIONS[step.names[0]](a, mask)
+    return "float", tf.reduce_sum(SELECTIONS[step.names[0]](a, mask))
 
 
 def _stacked(v: Values, step: Step):
@@ -482,6 +488,15 @@ SELECTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "product": lambda a, mask: tf.reduce_prod(1.0 + 0.1 * tf.tanh(tf.boolean_mask(a, mask))),
     "span": lambda a, mask: tf.reduce_sum(tf.boolean_mask(a, mask)[1:3]),
     "running": lambda a, mask: tf.reduce_sum(tf.cumsum(tf.boolean_mask(a, mask))),
+    "neighbours": lambda a, mask: tf.reduce_sum(
+        tf.abs(tf.boolean_mask(a, mask)[1:] - tf.boolean_mask(a, mask)[:-1])
+    ),
+    "one_after_other": lambda a, mask: tf.reduce_sum(
+        tf.square(tf.concat([tf.boolean_mask(a, mask), tf.boolean_mask(a, ~mask), a], 0))
+    ),
+    "put": lambda a, mask: tf.tensor_scatter_nd_update(
+        a, tf.where(mask), tf.ones(tf.shape(tf.where(mask))[:1], a.dtype)
+    ),
 }
 ABSENT: dict[str, Callable[[Any, Any, Any], Any]] = {
     "max": lambda a, there, huge: tf.reduce_max(tf.where(there, a, -huge)),
@@ -520,6 +535,7 @@ FAMILIES: dict[str, Callable[[Values, Step], tuple[str, Any]]] = {
     "argmax_of_all": _argmax_of_all,
     "in_top_k": _in_top_k,
     "sets": _sets,
+    "distinct": _distinct,
     "order": _order,
     "sorted": _sorted,
     "one_hot": _one_hot,

@@ -66,6 +66,17 @@ def test_the_limit_is_the_hard_value(name):
     assert np.count_nonzero(slope) > len(slope) / 2
 
 
+def test_a_choice_between_constants_by_an_equality_has_a_gradient():
+    def peaks(x):
+        around = K.max(K.stack([x[:-2], x[1:-1], x[2:]]), axis=0)
+        return K.sum(K.where(around == x[1:-1], GAINS[1:-1], 0.0))
+
+    x = K.convert_to_tensor(SCORES)
+    value, (slope,) = value_and_gradient(relax(peaks), x)
+    assert np.count_nonzero(slope) >= 4
+    assert float(array(relax(peaks, temperature=1e-6)(x))) == pytest.approx(array(peaks(x)))
+
+
 def test_others_that_happen_to_be_equal_stay_a_tie():
     x = K.convert_to_tensor(np.array([0.3, 0.7, 0.3], "float32"))
     found = relax(lambda x: truth(x[:, None] >= x[None, :]))(x)

@@ -312,6 +312,17 @@ PICKED = {
     "last": lambda y, p: p[p > 0.4][-1] + p[p > 0.4][0],
     "sorted": lambda y, p: y[p > 0.4][torch.sort(p[p > 0.4], descending=True).indices[0]],
     "best": lambda y, p: torch.stack([p, y], 1)[p > 0.4][p[p > 0.4].argmax(), 1],
+    "differences": lambda y, p: torch.diff(y[p > 0.4]).abs().mean() + p[p > 0.4].diff().std(),
+    "places": lambda y, p: ((p > 0.4).nonzero().squeeze()[1:].float() ** 2).mean(),
+    "both": lambda y, p: torch.cat(
+        [p[p > 0.4].view(-1, 1), y[p < 0.4].unsqueeze(1), y[:, None]]
+    ).std(),
+    "as many": lambda y, p: torch.nn.functional.mse_loss(p[p > 0.4], torch.ones_like(p[p > 0.4])),
+    "nearest": lambda y, p: torch.cdist((p > 0.4).nonzero().float(), y[:, None]).min(0)[0].sum(),
+    "bins": lambda y, p: (torch.histc(p[p > 0.4], 3, 0.0, 1.0) ** 2).sum(),
+    "distinct": lambda y, p: (
+        (torch.unique(p.view(3, 3).argmax(1), return_counts=True)[1] ** 2).sum() + p[p > 0.4].sum()
+    ),
     "again": lambda y, p: y[p > 0.4][p[p > 0.4] > 0.5].sum(),
     "positions": lambda y, p: y[torch.where(p > 0.4)[0][torch.where(p[p > 0.4] < 0.8)[0]]].sum(),
     "first": lambda y, p: y[p > 0.4][torch.where(p[p > 0.4] == p[p > 0.4].max())[0][0]],

@@ -205,6 +205,24 @@ HARD_LIMITS = {
     ),
     "masked-places": lambda y, p: tf.gather(tf.sort(p[p > 0.15]), [2, 0]),
     "masked-running": lambda y, p: tf.reduce_max(tf.cumsum(p[p > 0.15] - 0.5)),
+    "masked-neighbours": lambda y, p: tf.math.reduce_std(
+        tf.cast(tf.where(p > 0.15)[1:] - tf.where(p > 0.15)[:-1], "float32")
+    ),
+    "masked-column": lambda y, p: tf.reduce_mean(tf.square(tf.reshape(p[p > 0.15], [-1, 1]) - y)),
+    "masked-rows-in-a-row": lambda y, p: tf.reduce_mean(tf.concat([p[p > 0.15], y[p < 0.3]], 0)),
+    "masked-histogram": lambda y, p: tf.histogram_fixed_width(p[p > 0.15], [0.1, 0.97], 4),
+    "masked-filled": lambda y, p: tf.scatter_nd(
+        tf.where(p > 0.15), tf.ones(tf.shape(tf.where(p > 0.15))[0]), [6]
+    ),
+    "masked-nearest": lambda y, p: tf.reduce_min(
+        tf.abs(tf.cast(tf.where(p > 0.35), "float32") - tf.constant([[0.2, 3.1]])), axis=0
+    ),
+    "distinct": lambda y, p: tf.cast(
+        tf.size(tf.unique(tf.argmax(tf.reshape(p, (3, 2)), 1))[0]), "float32"
+    ),
+    "distinct-counts": lambda y, p: tf.reduce_sum(
+        tf.cast(tf.unique_with_counts(tf.argmax(tf.reshape(p, (3, 2)), 1)).count ** 2, "float32")
+    ),
     "entry-at-a-position": lambda y, p: tf.constant([3.0, 1.0, 4.0, 1.0, 5.0, 9.0])[tf.argmax(p)],
     "entry-of-a-row": lambda y, p: tf.reshape(y + p, (3, 2))[2, tf.argmax(p[:2])],
     "column-at-a-position": lambda y, p: tf.reshape(y + p, (3, 2))[:, tf.argmax(p[:2])],

@@ -69,6 +69,7 @@ class Interpreter:
         grains: How the operands of each node move with what is trained; see `bevel.grain`.
         log: What was replaced, in the order in which it was met.
         kept_loops: Loops that go on as long as a soft value says, as often as the hard one says.
+        shared: See `Context`.
     """
 
     executor: Any
@@ -79,6 +80,7 @@ class Interpreter:
     grains: Grains = field(default_factory=dict)
     log: list[Replacement] = field(default_factory=list)
     kept_loops: list[Node] = field(default_factory=list)
+    shared: dict[Any, tuple[Any, Any]] = field(default_factory=dict)
 
     def run(
         self, program: Program, operands: Sequence[Any], hard: Hard, effects: bool = True
@@ -94,6 +96,15 @@ class Interpreter:
         Returns:
             The results, of any kind.
         """
+        outer, self.shared = self.shared, {}
+        try:
+            return self._run(program, operands, hard, effects)
+        finally:
+            self.shared = outer
+
+    def _run(
+        self, program: Program, operands: Sequence[Any], hard: Hard, effects: bool
+    ) -> list[Any]:
         heads = (*program.inputs, *program.captures)
         env = {v.id: operand for v, operand in zip(heads, operands, strict=True)}
         exact = _HardValues(self, program, env, hard)
@@ -202,6 +213,7 @@ class Interpreter:
             self.executor.all_sum if self.executor.replicas() > 1 else None,
             self.executor.static_value,
             self.grains,
+            self.shared,
         )
 
     def _with_hard_sizes(self, node: Node, args: Sequence[Any], exact: Hard | None) -> list[Any]:

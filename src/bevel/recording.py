@@ -21,6 +21,7 @@ from bevel.vocabulary import CUTS, entries_of
 _SPEAKING = frozenset({"Print", "PrintV2", "PyFunc", "PyFuncStateless", "EagerPyFunc"})
 
 _STEPS = frozenset({"step", "index", "cast", "position"})
+_VALIDITY = frozenset({"isnan", "isinf", "isfinite"})
 _DIFFERENTIABLE = ("float", "bfloat", "variant", "complex")
 
 
@@ -88,12 +89,14 @@ class Recording:
     def cuts(self, reached: set[int]) -> list[Event]:
         """Events into which a gradient can get, and out of which something reached cannot be got.
 
-        A branch or a loop as a whole is none: what made its condition is.
+        A branch or a loop as a whole is none: what made its condition is. Nor is the question
+        whether a number is one at all, whose answer no small change turns over.
         """
         return [
             event
             for event in self.events
             if not event.is_joint
+            and event.node.op not in _VALIDITY
             and any(t in self.live for t in event.inputs)
             and any(t in self.active and t not in self.live and t in reached for t in event.outputs)
         ]

@@ -177,7 +177,6 @@ def entries_of(node: Any) -> tuple[int, ...] | None:
 # What `relax` has no rule for when it depends on the prediction, and why. Each is an error that
 # names the line; `on_unknown="keep"` runs it hard instead.
 NOT_RELAXED: dict[str, str] = {
-    "unique_values": "how many values there are depends on the prediction",
     "bitwise_and": "bits of a number that depends smoothly on the prediction",
     "py_call": "`tf.py_function`, `jax.pure_callback`, `.numpy()` run code that Bevel does not see",
     "strings": "`tf.edit_distance`, strings and hashing have no soft counterpart here",

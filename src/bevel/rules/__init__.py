@@ -80,6 +80,7 @@ RULES: dict[str, Rule] = {
     "nonzero": Rule(selection.nonzero, "every position, with the chance that it is picked"),
     "dynamic_partition": Rule(selection.partition, "every row in each part, with its chance"),
     "set_operation": Rule(sets.operation, "every value that may be in it, with its chance"),
+    "unique_values": Rule(sets.unique, "every value, with the chance that it is there"),
     "searchsorted": Rule(bins.searchsorted, "weights over the positions among the edges"),
     "bucketize": Rule(bins.bucketize, "weights over the positions among the boundaries"),
     "histogram": Rule(bins.histogram, "each bin gets the weight of its values"),

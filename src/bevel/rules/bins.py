@@ -107,16 +107,26 @@ def _counts(call: Call, pairs: list[tuple[Any, Any]], limits: Any, count: int) -
 
 def histogram(ctx: Context, call: Call, values: Any, limits: Any, bins: Any) -> Any:
     """Every value counts in each bin by its weight there; beyond the ends, in the last bins."""
+    return counted(ctx, call, values, limits)
+
+
+def counted(ctx: Context, call: Call, values: Any, limits: Any, p: Any = None) -> Any:
+    """How many values lie in each bin between two limits; of a row's values, each by a chance."""
     count = call.param("nbins")
-    if count is None:
+    if count is None or isinstance(limits, Soft):
         return NotImplemented
     pairs = _pairs(values)
-    if pairs and not any(isinstance(v, Soft) for v in (limits, *(v for _, v in pairs))):
+    if p is not None:
+        pairs = [(p * w, v) for w, v in pairs] if pairs else pairs
+        pairs = pairs if isinstance(values, Soft) else [(p, values)]
+    if pairs and not any(isinstance(v, Soft) for _, v in pairs):
         return Real(_counts(call, pairs, limits, count), call.dtype)
     x, limits = _floats(values, limits)
     low, high = limits[0], limits[1]
     edges = low + (high - low) * K.arange(1, count, dtype=K.dtype(x)) / count
-    return Real(K.sum(_shares(ctx, K.reshape(x, (-1,)), edges), axis=0), call.dtype)
+    shares = _shares(ctx, K.reshape(x, (-1,)), edges)
+    shares = shares if p is None else shares * K.expand_dims(p, -1)
+    return Real(K.sum(shares, axis=0), call.dtype)
 
 
 def _shares(ctx: Context, x: Any, edges: Any) -> Any:

@@ -90,6 +90,7 @@ class Context:
         all_sum: The sum over all replicas, where a batch is spread over several.
         static: The array that a tensor holds for any input, or None.
         grains: How the operands of each node move with what is trained.
+        shared: What was made in this run of this program, for tensors that it is known by.
     """
 
     temperature: Any
@@ -99,6 +100,18 @@ class Context:
     all_sum: Callable[[Any], Any] | None = None
     static: Callable[[Any], Any] = lambda _: None
     grains: Grains = field(default_factory=dict)
+    shared: dict[Any, tuple[Any, Any]] = field(default_factory=dict)
+
+    def once(self, name: Any, tensor: Any, make: Callable[[], Any]) -> Any:
+        """What was made of a tensor under a name, at the first time."""
+        key = (name, id(tensor))
+        if key not in self.shared:
+            self.shared[key] = (tensor, make())  # the tensor too, lest another one gets its id
+        return self.shared[key][1]
+
+    def made(self, name: Any, tensor: Any) -> Any:
+        """The same, or None if there is none."""
+        return self.shared.get((name, id(tensor)), (None, None))[1]
 
     def grains_of(self, call: Call) -> list[Grain]:
         """How each operand of the vocabulary moves with what is trained."""

@@ -285,6 +285,8 @@ def concat(ctx: Context, call: Call, *parts: Any) -> Any:
 def _joined(call: Call, parts: Sequence[Any]) -> Any:
     like = next(value_of(p) for p in parts if isinstance(p, Soft))
     joined = call.native(*(as_float(value_of(p), like) for p in parts))
+    if len(parts) == 1 and isinstance(parts[0], Real):
+        return Real(joined, call.dtype, shape_of=parts[0].shape_of)
     truths = all(isinstance(p, Prob) for p in parts) or call.dtype == "bool"
     return Prob(joined, call.dtype) if truths else Real(joined, call.dtype)
 

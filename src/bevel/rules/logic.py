@@ -88,7 +88,7 @@ def where(ctx: Context, call: Call, condition: Any, x: Any, y: Any) -> Any:
         return _chosen(ctx, call, condition, x, y)
     if not isinstance(condition, Prob):
         return NotImplemented
-    if condition.exact is not None:
+    if condition.exact is not None and any(isinstance(v, Soft) for v in (x, y)):
         truth = condition.exact()
         found = _chosen(ctx, call, truth, x, y)
         if found is not NotImplemented:

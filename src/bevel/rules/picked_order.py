@@ -30,17 +30,18 @@ def at(p: Any, wanted: Any) -> Any:
 
 
 def first(p: Any) -> Any:
-    """The chance of each row to be the first that is picked, if any is."""
+    """The chance of each row, along the last axis, to be the first that is picked, if any is."""
     missed = K.log1p(-K.minimum(p, NEARLY_ONE))
-    weights = p * K.exp(cumulated(missed) - missed)
-    total = K.sum(weights)
+    weights = p * K.exp(cumulated(missed, -1) - missed)
+    total = K.sum(weights, axis=-1, keepdims=True)
     return weights / K.where(total > 0, total, 1.0)
 
 
 def largest(x: Any, p: Any) -> Any:
-    """The chance of each row, of hard values, to be the largest that is picked."""
-    order = K.argsort(-x)
-    return taken(first(taken(p, order)), K.argsort(order))
+    """The chance of each row, of hard values along the last axis, to be the largest picked one."""
+    order = K.argsort(-x, axis=-1)
+    chances = K.broadcast_to(p, K.shape(x))
+    return taken(first(taken(chances, order)), K.argsort(order, axis=-1))
 
 
 def _sorted(x: Any, p: Any) -> tuple[Any, Any, Any]:
@@ -89,10 +90,17 @@ def _found(call: Call, weights: Any) -> Any:
     return [Prob(found) if call.dtype == "bool" else Real(found, call.dtype)]
 
 
-def span(call: Call, p: Any) -> Any:
+def span(ctx: Context, call: Call, p: Any) -> Any:
     """From the i-th of them to before the j-th, each from the end where it is negative."""
     start, stop = call.param("spans")
     picked = call.args[0] if call.args else call.inputs[0]
+    chance = ctx.once(("span", start, stop), p, lambda: _within(p, start or 0, stop))
+    ctx.once("cut", chance, lambda: (p, (start or 0, stop)))
+    return [Selected(picked.rows, chance, call.dtype, picked.among)]
+
+
+def _within(p: Any, start: int, stop: int | None) -> Any:
+    """The chances of the rows from one place to before another."""
     before = cumulated(p) - p
     after = K.sum(p) - p - before
     chance = p
@@ -102,7 +110,7 @@ def span(call: Call, p: Any) -> Any:
     if stop is not None:
         left = stop - before if stop >= 0 else after + stop + 1
         chance = chance * K.clip(left, 0.0, 1.0)
-    return [Selected(picked.rows, chance, call.dtype, picked.among)]
+    return chance
 
 
 def top_k(ctx: Context, call: Call, p: Any) -> Any:

@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from keras import ops as K
 
 from bevel import ops
-from bevel.rules import absent, picked_order, sets
+from bevel.rules import absent, bins, neighbours, picked_order, sets
 from bevel.rules.context import Call, Context
 from bevel.rules.index import chances, columns_of, places, positions
 from bevel.rules.lifting import is_elementwise
@@ -44,7 +46,8 @@ def nonzero(ctx: Context, call: Call, mask: Any) -> Any:
     size = call.param("size")
     if size is not None:
         return _places(mask.p, size, call.dtype)
-    return Selected(_everywhere(call, mask), K.reshape(mask.p, (-1,)), call.dtype)
+    p = mask.p if len(mask.p.shape) == 1 else K.reshape(mask.p, (-1,))
+    return Selected(_everywhere(call, mask), p, call.dtype)
 
 
 def _everywhere(call: Call, mask: Prob) -> Any:
@@ -89,14 +92,20 @@ def _flat(x: Any, rank: int) -> Any:
 def on_rows(ctx: Context, call: Call) -> Any:
     """A node some of whose operands are selected rows; NotImplemented where rows cannot be told."""
     node = call.node
+    if is_elementwise(node):
+        call = replace(call, inputs=_with_numbers(ctx, call.inputs))
     picked = [a for a in call.inputs if isinstance(a, Selected)]
     p = picked[0].p
+    if node.op == "concat" and call.param("axis") == 0:
+        return _in_a_row(ctx, call)
     if any(s.p is not p for s in picked):
         return _picked_again(ctx, call)
+    if node.param("row_shape") is not None:
+        return [_reshaped(picked[0], node.param("row_shape"))]
     if picked_order.place(call) is not None:
         return picked_order.pick(call, p)
     if node.param("spans"):
-        return picked_order.span(call, p)
+        return picked_order.span(ctx, call, p)
     if node.param("counts"):
         return [_COUNTED[node.param("counts")](picked[0], call.dtype)]
     if node.op in _RULES:
@@ -131,6 +140,25 @@ def on_rows(ctx: Context, call: Call) -> Any:
     return [Selected(r, p, v.dtype, among) for r, v in zip(results, node.outputs, strict=True)]
 
 
+def _with_numbers(ctx: Context, inputs: Sequence[Any]) -> list[Any]:
+    """The operands; constants of as many rows as are picked, all of them alike, as a number.
+
+    Of `ones_like(rows)` only the length is not that of all rows.
+    """
+    first = next(a for a in inputs if isinstance(a, Selected))
+    shape = value_of(first.rows).shape
+
+    def number(a: Any) -> Any:
+        if a is None or isinstance(a, Soft) or len(a.shape) != len(shape) or a.shape[0] == shape[0]:
+            return a
+        known = ctx.static(a)
+        if known is None or not known.size or not np.all(known == known.flat[0]):
+            return a
+        return K.reshape(a, (-1,))[0]
+
+    return [number(a) for a in inputs]
+
+
 _THE_SAME = frozenset({"identity", "astype", "wrap_index"})
 
 
@@ -143,7 +171,10 @@ def _again(ctx: Context, call: Call, p: Any) -> Any:
 
 
 def _picked_again(ctx: Context, call: Call) -> Any:
-    """Rows at positions among them; anything else with rows of different masks is refused."""
+    """Rows at positions among them, or beside the next one; all else of other masks is refused."""
+    found = neighbours.beside(ctx, call)
+    if found is not NotImplemented:
+        return found
     if call.op not in ("take", "gather_nd") or call.param("axis") not in (0, None):
         return NotImplemented
     table, place = call.args[:2]
@@ -176,12 +207,16 @@ def filled(ctx: Context, call: Call) -> Any:
     """A number in the shape of picked rows is a row of it for each of them; else NotImplemented."""
     (size,) = call.param("sizes")
     shape = call.inputs[size]
-    if not isinstance(shape, Real) or shape.shape_of is None:
+    parts = shape.parts if isinstance(shape, Stacked) else [shape]
+    picked = parts[0].shape_of if isinstance(parts[0], Real) else None
+    if picked is None or any(isinstance(n, Soft) for n in parts[1:]):
         return NotImplemented
+    whole = K.shape(value_of(picked.rows))
+    lengths = whole if isinstance(shape, Real) and shape.tensor.shape[0] > 1 else whole[:1]
     inputs = list(call.inputs)
-    inputs[size] = K.shape(value_of(shape.shape_of.rows))
+    inputs[size] = K.convert_to_tensor([*lengths, *parts[1:]], dtype="int32")
     (rows,) = ctx.apply(call.node, inputs)
-    return [Selected(rows, shape.shape_of.p, call.dtype)]
+    return [Selected(rows, picked.p, call.dtype)]
 
 
 # Which operands of an operation that adds up hold what is added, and which its positions.
@@ -207,6 +242,31 @@ def _fit(inputs: Sequence[Any]) -> bool:
     rank = max(len(value_of(a.rows).shape) for a in inputs if isinstance(a, Selected))
     others = [value_of(a).shape for a in inputs if not isinstance(a, Selected)]
     return all(len(s) < rank or (len(s) == rank and s[0] == 1) for s in others)
+
+
+def _reshaped(picked: Selected, lengths: tuple[int, ...]) -> Selected:
+    """Rows of another shape each."""
+
+    def native(t: Any) -> list[Any]:
+        return [K.reshape(t, (-1, *lengths))]
+
+    is_soft = isinstance(picked.rows, Soft)
+    (rows,) = moved(picked.rows, native, [picked.dtype]) if is_soft else native(picked.rows)
+    return Selected(rows, picked.p, picked.dtype, picked.among)
+
+
+def _in_a_row(ctx: Context, call: Call) -> Any:
+    """Rows one after the other, some of which may be there in any case."""
+    parts = [a for n, a in enumerate(call.inputs) if n in call.node.operands]
+    picked = [a for a in parts if isinstance(a, Selected)]
+    like = K.dtype(picked[0].p)
+    rows = [a.rows if isinstance(a, Selected) else a for a in call.inputs]
+    chances = [
+        a.p if isinstance(a, Selected) else K.ones((K.shape(value_of(a))[0],), dtype=like)
+        for a in parts
+    ]
+    (found,) = ctx.apply(call.node, rows)
+    return [Selected(found, K.concatenate(chances), call.dtype)]
 
 
 def _keeps_rows(call: Call) -> bool:
@@ -341,6 +401,15 @@ def _bincount(ctx: Context, call: Call, p: Any) -> Any:
     return [Real(binned(shares, support, call.hard(2)), call.dtype)]
 
 
+def _histogram(ctx: Context, call: Call, p: Any) -> Any:
+    """Each row's value counts in its bin as far as it is picked."""
+    values, limits, _ = call.args
+    if not isinstance(values, Selected) or len(value_of(values.rows).shape) != 1:
+        return NotImplemented
+    found = bins.counted(ctx, call, values.rows, limits, p)
+    return found if found is NotImplemented else [found]
+
+
 def _extreme(ctx: Context, call: Call, p: Any) -> Any:
     """The largest or smallest of the rows that are picked, or its position among them."""
     found = _each(ctx, call, p)
@@ -352,23 +421,27 @@ def _extreme(ctx: Context, call: Call, p: Any) -> Any:
         return [Index(weights, places(weights, call.dtype), call.dtype, True, among=p)]
     x = as_float(value_of(rows), p)
     if len(x.shape) == 2 and x.shape[1] == 1 and (axis is None or len(axis) == 2):
-        x, axis = K.squeeze(x, 1), None  # as positions come
+        x, axis = K.squeeze(x, 1), (0,)  # as positions come
         rows = rows if isinstance(rows, Soft) else K.squeeze(rows, 1)
-    if len(x.shape) != 1 or call.param("keepdims") or axis not in (0, (0,), None):
-        return NotImplemented
-    if not isinstance(rows, Soft) and call.op in ("max", "min"):
-        weights = picked_order.largest(x if call.op == "max" else -x, p)
-        return [Index(weights, rows, call.dtype)]
     search, side = (ops.argmax, 1) if call.op in ("max", "argmax") else (ops.argmin, -1)
+    axes = range(len(x.shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
+    others = tuple(a for a in axes if a % len(x.shape))
+    if call.param("keepdims") or (others and call.op in ("argmax", "argmin")):
+        return NotImplemented
+    x = side * K.max(side * x, axis=others) if others else x
+    if not isinstance(rows, Soft) and call.op in ("max", "min"):
+        values = K.moveaxis(x, 0, -1)
+        return [Index(picked_order.largest(side * values, p), values, call.dtype)]
     # 1 - p in place of -log p is less than the lead of a large row that is hardly picked
-    behind = -side * K.stop_gradient(K.max(x) - K.min(x)) * K.log(p + LEAST_CHANCE)
+    lead = K.reshape(K.log(p + LEAST_CHANCE), (-1,) + (1,) * (len(x.shape) - 1))
+    behind = -side * K.stop_gradient(K.max(x, axis=0) - K.min(x, axis=0)) * lead
     weights = p * chances(ctx, x - behind, 0, search)
-    total = K.sum(weights)
+    total = K.sum(weights, axis=-1, keepdims=True)
     weights = weights / K.where(total > 0, total, 1.0)
     if call.op in ("argmax", "argmin"):
         return [Index(weights, places(weights, call.dtype), call.dtype, True, among=p)]
-    slope = K.stop_gradient(behind) - behind
-    return [Real(K.sum(K.stop_gradient(weights) * (x + slope)), call.dtype)]
+    slope = K.moveaxis(x + K.stop_gradient(behind) - behind, 0, -1)
+    return [Real(K.sum(K.stop_gradient(weights) * slope, axis=-1), call.dtype)]
 
 
 # Below this, a row that is not picked is as far behind as it gets.
@@ -415,6 +488,7 @@ _RULES: dict[str, Callable[[Context, Call, Any], Any]] = {
     "vector_norm": _norm,
     "nonzero": _again,
     "bincount": _bincount,
+    "histogram": _histogram,
     "scatter_update": _put_back,
     "set_size": sets.size,
     "top_k": picked_order.top_k,

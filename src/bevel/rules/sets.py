@@ -49,6 +49,28 @@ def operation(ctx: Context, call: Call, a: Any, b: Any) -> Any:
     return [*picked, K.stack([K.cast(n, call.node.outputs[2].dtype) for n in lengths])]
 
 
+def unique(ctx: Context, call: Call, x: Any) -> Any:
+    """The values that are there at all, and how often each: rows picked by the chance of that.
+
+    They stand in the order of the support. Where the place of each element among them is asked
+    for, there is no rule.
+    """
+    if call.param("inverse") is not False or not isinstance(x, Index):
+        return NotImplemented
+    support = value_of(x.support)
+    if isinstance(x.support, Soft) or len(support.shape) != 1:
+        return NotImplemented
+    weights = K.reshape(x.weights, (-1, K.shape(support)[0]))
+    same = K.equal(K.expand_dims(support, -1), support)
+    is_repeated = K.any(K.tril(same, -1), axis=-1)
+    weights = K.matmul(weights, K.cast(same, weights.dtype))
+    p = K.where(is_repeated, 0.0, ops.any(weights, axis=0))
+    count = K.sum(weights, axis=0) / K.where(p > 0, p, 1.0)
+    values, _, *counts = call.node.outputs
+    made = [Selected(K.cast(support, values.dtype), p, values.dtype), value_of(x)]
+    return made + [Selected(Real(count, v.dtype), p, v.dtype) for v in counts]
+
+
 def size(ctx: Context, call: Call, p: Any) -> Any:
     """How many values each set is likely to hold, in all."""
     shape = call.args[2]

@@ -73,7 +73,16 @@ def move(
         if apart is not None:
             return apart
         value = Real(value.mean, value.dtype)
-    return moved(value, native, dtypes, shown)
+    results = moved(value, native, dtypes, shown)
+    if isinstance(value, Real) and value.shape_of is not None and _is_first(call, value):
+        results = [replace(r, shape_of=value.shape_of) for r in results]
+    return results
+
+
+def _is_first(call: Call, shape: Real) -> bool:
+    """Whether the first number of a shape is taken, or the only one is moved."""
+    only = math.prod(shape.tensor.shape) == 1
+    return only or call.param("picks") == 0 or call.param("spans") == (0, 1)
 
 
 def _moved_parts(

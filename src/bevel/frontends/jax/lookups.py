@@ -170,7 +170,7 @@ def _sort(scope: Any, eqn: Any, inputs: list[int]) -> Written:
     if len(inputs) < 2:
         return scope.add(
             "native", inputs, [scope.new(eqn.outvars[0].aval)], kernels.primitive(eqn),
-            scope.frames(eqn), nature="kink", params={"orders": axis},
+            scope.frames(eqn), nature="smooth", params={"orders": axis},
         )  # fmt: skip
     counted = tuple(_counts(scope.makers.get(i), scope, axis) for i in inputs[1:])
     return scope.add(

@@ -121,6 +121,10 @@ Operands = tuple[int, ...] | slice
 Entry = tuple[str, Operands, Params]
 
 
+def _unique(op: tf.Operation) -> dict[str, Any]:
+    return {"inverse": bool(op.outputs[1].consumers())}
+
+
 def _same(names: str, op: str, operands: Operands, params: Params = _none) -> dict[str, Entry]:
     return {name: (op, operands, params) for name in names.split()}
 
@@ -191,7 +195,8 @@ NAMES: dict[str, Entry] = {
     **_same("LowerBound UpperBound", "searchsorted", (0, 1)),
     **_same("Bucketize", "bucketize", (0,), _bucketize),
     **_same("HistogramFixedWidth", "histogram", (0, 1, 2), _histogram),
-    **_same("Unique UniqueV2 UniqueWithCounts UniqueWithCountsV2", "unique_values", (0,)),
+    **_same("Unique UniqueWithCounts", "unique_values", (0,), _unique),
+    **_same("UniqueV2 UniqueWithCountsV2", "unique_values", (0,)),
     **_same("Where", "nonzero", (0,)),
     **_same("OneHot", "one_hot", (0, 2, 3), _one_hot),
     **_same("GatherV2", "take", (0, 1), _gather),
@@ -298,6 +303,16 @@ def _has_the_same_shape(before: tf.TensorShape, after: tf.TensorShape) -> bool:
     return sum(m is None or m != n for m, n in zip(before, after, strict=True)) <= 1
 
 
+def _row_shape(before: tf.TensorShape, after: tf.TensorShape) -> tuple[int, ...] | None:
+    """The shape of each row, if rows of which it is not known how many are reshaped one by one."""
+    if not before.rank or not after.rank or before[0] is not None or after[0] is not None:
+        return None
+    inner, outer = before[1:], after[1:]
+    if not inner.is_fully_defined() or inner.num_elements() != outer.num_elements():
+        return None
+    return tuple(n for n in outer if n is not None)
+
+
 def facts(op: tf.Operation) -> dict[str, Any]:
     """What the rules want to know of operations that stay native, too."""
     known: dict[str, Any] = {}
@@ -305,6 +320,7 @@ def facts(op: tf.Operation) -> dict[str, Any]:
         known["sizes"] = SIZES[op.type]
     if op.type == "Reshape":
         known["stays"] = _has_the_same_shape(op.inputs[0].shape, op.outputs[0].shape)
+        known["row_shape"] = _row_shape(op.inputs[0].shape, op.outputs[0].shape)
     if op.type == "Fill":
         known["fills"] = True
     if op.type in KEEPING_ROWS:

@@ -85,6 +85,16 @@ class Escapes(TorchFunctionMode):
         close = torch.isclose(a, b, **rest) if func is torch.allclose else torch.eq(a, b)
         return bool(torch.all(close))
 
+    def differences(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """`torch.diff`, as people write it: of picked rows, PyTorch's own says where they end."""
+        names = ("input", "n", "dim", "prepend", "append")
+        given = {"n": 1, "dim": -1, **dict(zip(names, args, strict=False)), **kwargs}
+        x = given["input"]
+        if given["n"] != 1 or len(given) > 3 or x.dtype == torch.bool:
+            return func(*args, **kwargs)
+        before = (slice(None),) * (given["dim"] % x.ndim)
+        return x[(*before, slice(1, None))] - x[(*before, slice(None, -1))]
+
     # Numbers.
 
     def item(self, func: Any, args: Any, kwargs: Any) -> Any:
@@ -410,6 +420,8 @@ _HANDLERS: dict[Any, Callable[..., Any]] = {
     torch.as_tensor: Escapes.tensor,
     torch.asarray: Escapes.tensor,
     torch.nn.functional.one_hot: Escapes.one_hot,
+    torch.diff: Escapes.differences,
+    torch.Tensor.diff: Escapes.differences,
     torch.isfinite: Escapes.is_finite,
     torch.Tensor.isfinite: Escapes.is_finite,
     torch.isinf: Escapes.is_finite,

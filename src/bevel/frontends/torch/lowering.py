@@ -338,10 +338,11 @@ def _ordered(act: Act, x: Var, dim: int, descending: bool, k: int | None) -> lis
 def unique(act: Act) -> list[Var]:
     """`unique`: of numbers that all differ, as predictions do, it is an order with its ranks."""
     x, found = act.args[0], act.results
+    params = {"inverse": found is None or bool(found[1].numel())}
     if found is None or not x.dtype.is_floating_point or found[0].numel() != x.tensor.numel():
-        return act.as_it_is("unique_values", (0,))
+        return act.as_it_is("unique_values", (0,), params)
     if not found[0].ndim or not found[0].numel() or not act.recorder.depends_on(x):
-        return act.as_it_is("unique_values", (0,))
+        return act.as_it_is("unique_values", (0,), params)
     act.recorder.fixed = False  # others may be equal
     values, order = _ordered(act, act.view(x, [-1]), -1, False, None)
     made = [values]

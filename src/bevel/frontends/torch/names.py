@@ -7,6 +7,7 @@ that is in none of them has a derivative is asked of PyTorch itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -220,9 +221,15 @@ def facts(target: str, args: Sequence[Any]) -> dict[str, Any]:
         start, stop, step = (*args[2:], None, None, None)[:3]
         if step in (None, 1):
             return {"spans": (start or 0, stop if stop is None or stop < _NO_END else None)}
-    if name in ("view", "_unsafe_view", "reshape") and len(args[1]) == args[0].rank:
-        differ = sum(m != n for m, n in zip(args[0].shape, args[1], strict=True))
-        return {"stays": differ == 0 or (differ == 1 and -1 in args[1])}
+    if name in ("view", "_unsafe_view", "reshape") and args[0].rank and args[1]:
+        before, after = args[0].shape, list(args[1])
+        differ = sum(m != n for m, n in zip(before, after, strict=False))
+        stays = len(before) == len(after) and (differ == 0 or (differ == 1 and -1 in after))
+        rest = after[1:]
+        is_by_row = after[0] in (before[0], -1) and math.prod(rest) == math.prod(before[1:])
+        return {"stays": stays, "row_shape": tuple(rest) if is_by_row else None}
+    if name == "squeeze" and len(args) == 1 and args[0].rank and args[0].shape[0] != 1:
+        return {"keeps_rows": True}
     if name not in _ONE_AXIS or len(args) <= _ONE_AXIS[name]:
         return {}
     axes = args[_ONE_AXIS[name]]
