@@ -229,14 +229,89 @@ def test_a_wrong_declared_gradient_is_a_finding_of_its_own():
     assert "B401" in codes(report, "warning")
 
 
-def test_a_straight_through_estimator_trains_and_is_noted():
+STRAIGHT_THROUGH = {
+    "one stop": lambda p: p + tf.stop_gradient(tf.round(p) - p),
+    "two stops": lambda p: (p - tf.stop_gradient(p)) + tf.stop_gradient(tf.round(p)),
+    "of the soft one only": lambda p: tf.round(p) - tf.stop_gradient(p) + p,
+    "of a sum": lambda p: tf.round(p + 0.1) - tf.stop_gradient(p + 0.1) + (p + 0.1),
+}
+
+
+@pytest.mark.parametrize("way", STRAIGHT_THROUGH)
+def test_a_straight_through_estimator_trains_and_is_noted(way):
     def loss(y_true, y_pred):
-        hard = y_pred + tf.stop_gradient(tf.round(y_pred) - y_pred)
-        return tf.reduce_mean(tf.square(y_true - hard))
+        return tf.reduce_mean(tf.square(y_true - STRAIGHT_THROUGH[way](y_pred)))
 
     report = audit(loss, LABELS, CHANCES)
     assert report.verdict == "trains", str(report)
     assert "B403" in codes(report, "note")
+
+
+def test_a_step_beside_an_estimator_is_still_named():
+    def loss(y_true, y_pred):
+        hard = y_pred + tf.stop_gradient(tf.round(y_pred) - y_pred)
+        return mse(y_true, hard) + tf.reduce_mean(tf.cast(y_pred > 0.3, tf.float32))
+
+    report = audit(loss, LABELS, CHANCES)
+    assert report.verdict == "partial"
+    assert [f.op for f in report.findings if f.severity == "error"] == ["greater"]
+
+
+def test_a_step_among_large_numbers_is_named():
+    def loss(y_true, y_pred):
+        over = tf.cast(y_pred > 2e5, tf.float32)
+        return mse(y_true, y_pred / 1e5) + tf.reduce_mean(over)
+
+    report = audit(loss, LABELS, 2e5 + 1e5 * SCORES)
+    assert report.verdict == "partial"
+    assert codes(report, "error") == ["B101"]
+
+
+def test_labels_that_leave_the_graph_are_not_what_stops_a_gradient():
+    def loss(y_true, y_pred):
+        count = y_true.numpy().sum()
+        return tf.reduce_sum(tf.abs(tf.round(y_pred) - y_true)) / count
+
+    report = audit(loss, LABELS, CHANCES)
+    assert report.verdict == "blocked"
+    assert [(f.code, f.op) for f in report.findings if f.severity == "error"] == [("B101", "round")]
+    assert "y_true.numpy()" in report.findings[-1].loc.text
+
+
+def test_a_number_of_python_stops_a_gradient():
+    def loss(y_true, y_pred):
+        largest = float(tf.reduce_max(y_pred))
+        return tf.square(largest - tf.reduce_mean(y_true))
+
+    report = audit(loss, LABELS, CHANCES)
+    assert report.verdict == "blocked"
+    (finding,) = (f for f in report.findings if f.severity == "error")
+    assert (finding.code, finding.native_op) == ("B104", "py:float")
+    assert "float(" in finding.loc.text
+    partial = audit(lambda t, p: mse(t, p) + 0.1 * loss(t, p), LABELS, CHANCES)
+    assert partial.verdict == "partial"
+
+
+def test_a_loop_over_rows_is_followed():
+    def loss(y_true, y_pred):
+        return tf.add_n([tf.abs(tf.round(p) - t) for t, p in zip(y_true, y_pred, strict=True)])
+
+    report = audit(loss, LABELS[:4], CHANCES[:4])
+    assert report.verdict == "blocked"
+    assert [f.op for f in report.findings if f.severity == "error"] == ["round"]
+
+
+def test_a_function_that_was_differentiated_before_is_audited_as_ever():
+    @tf.function
+    def loss(y_true, y_pred):
+        return tf.reduce_mean(tf.square(tf.exp(y_pred) - y_true))
+
+    with tf.GradientTape() as tape:
+        y_pred = tf.constant(CHANCES)
+        tape.watch(y_pred)
+        value = loss(LABELS, y_pred)
+    assert tape.gradient(value, y_pred) is not None
+    assert audit(loss, LABELS, CHANCES).verdict == "trains"
 
 
 def test_a_function_that_leaves_the_graph_is_watched_from_outside():

@@ -90,9 +90,31 @@ def audit(fn: Callable[..., Any], *args: Any, wrt: Any = None, seed: int = 0, **
     try:
         trace = frontends.trace_for(fn, call, trained)
     except TraceError as error:
-        return _BlackBox(fn, call, trained, seed, executor, error).report()
+        return _untraced(fn, call, trained, seed, executor, error)
     check_broadcasts(trace.program, call.names)
     return _Audit(fn, call, trained, seed, executor, trace).report()
+
+
+def _untraced(
+    fn: Callable[..., Any],
+    call: Arguments,
+    trained: Sequence[int],
+    seed: int,
+    executor: Any,
+    error: TraceError,
+) -> Report:
+    """An audit of a function that leaves the graph: maybe only with what is not trained."""
+    own, places = call.of(trained), range(len(trained))
+    if len(own.leaves) < len(call.leaves):
+        try:
+            trace = frontends.trace_for(executor.at_once_if_known(fn), own, places)
+        except TraceError as again:
+            error = again
+        else:
+            report = _Audit(fn, own, places, seed, executor, trace).report()
+            left = escape_finding(error, "note", "")
+            return replace(report, findings=sort_findings([*report.findings, left]))
+    return _BlackBox(fn, call, trained, seed, executor, error).report()
 
 
 def _check(call: Arguments, trained: Sequence[int]) -> None:
@@ -462,7 +484,8 @@ class _BlackBox(_Run):
         if not math.isfinite(measured.value) or not measured.is_finite:
             text = f"the value or its gradient to {self.shown} is not finite"
             return self.build("nonfinite", measured, [note("B303", "error", text)])
-        if not measured.is_zero and not seen.jumps and seen.inconsistent < 0.5:
+        is_whole = not seen.jumps and seen.inconsistent < 0.5 and seen.unexplained <= LASTING
+        if not measured.is_zero and is_whole:
             return self.build("trains", measured, [escape_finding(self.error, "note", self.shown)])
         finding = escape_finding(self.error, "error", self.shown)
         if not measured.is_zero:
@@ -506,6 +529,7 @@ def _jumped(before: Event, after: Event) -> bool:
 
 
 def _distance(a: Sequence[Any], b: Sequence[Any]) -> float:
+    """How far two lists of tensors are apart, each on its own scale: prices may be large."""
     largest = 0.0
     for x, y in zip(a, b, strict=True):
         if not is_concrete(x):
@@ -514,7 +538,9 @@ def _distance(a: Sequence[Any], b: Sequence[Any]) -> float:
         if p.shape != q.shape:
             return math.inf
         if p.size and p.dtype.kind in "biuf":
-            largest = max(largest, float(np.max(np.abs(p.astype("float64") - q.astype("float64")))))
+            p, q = p.astype("float64"), q.astype("float64")
+            size = float(max(np.max(np.abs(p)), np.max(np.abs(q))))
+            largest = max(largest, float(np.max(np.abs(p - q))) / size if size else 0.0)
     return largest
 
 

@@ -22,6 +22,9 @@ _SPEAKING = frozenset({"Print", "PrintV2", "PyFunc", "PyFuncStateless", "EagerPy
 
 _STEPS = frozenset({"step", "index", "cast", "position"})
 _VALIDITY = frozenset({"isnan", "isinf", "isfinite"})
+
+# Operations that add up, and the signs of their operands.
+_SUMS = {"add": (1, 1), "subtract": (1, -1), "negative": (-1,), "identity": (1,)}
 _DIFFERENTIABLE = ("float", "bfloat", "variant", "complex")
 
 
@@ -78,13 +81,44 @@ class Recording:
                 declared gradient.
         """
         found = set(self.results)
+        stood_for = set() if through_declared else self.estimators()[1]
         for event in reversed(self.events):
             if not any(t in found for t in event.outputs):
                 continue
             for position, token in enumerate(event.inputs):
-                if through_declared or is_open(event.node, position):
+                is_shut = (id(event), position) in stood_for
+                if through_declared or (is_open(event.node, position) and not is_shut):
                     found.add(token)
         return found
+
+    def estimators(self) -> tuple[set[int], set[tuple[int, int]]]:
+        """Straight-through estimators by sums: `v - stop_gradient(v) + hard`, in any order.
+
+        Returns:
+            The outputs of the `stop_gradient`s whose own operand is added to what they take away;
+            and the operands, by event and position, for which the gradient of that one stands.
+        """
+        stopped = {e.outputs[0]: e.inputs[0] for e in self.events if e.node.nature == "stop"}
+        whole = set(stopped.values())
+        sums: dict[int, dict[int, int]] = {}
+        paired: set[int] = set()
+        stood_for: set[tuple[int, int]] = set()
+        for event in self.events:
+            signs = _SUMS.get(event.node.op)
+            if signs is None or len(event.inputs) != len(signs):
+                continue
+            total: dict[int, int] = {}
+            for sign, token in zip(signs, event.inputs, strict=True):
+                parts = {token: 1} if token in whole else sums.get(token, {token: 1})
+                for part, share in parts.items():
+                    total[part] = total.get(part, 0) + sign * share
+            sums[event.outputs[0]] = total
+            pairs = {s for s, v in stopped.items() if total.get(s) and total.get(v) == -total[s]}
+            if pairs:
+                paired |= pairs
+                hard = (n for n, t in enumerate(event.inputs) if t not in self.live)
+                stood_for |= {(id(event), n) for n in hard}
+        return paired, stood_for
 
     def cuts(self, reached: set[int]) -> list[Event]:
         """Events into which a gradient can get, and out of which something reached cannot be got.
@@ -102,7 +136,12 @@ class Recording:
         ]
 
     def is_stepped(self, stop: Event) -> bool:
-        """Whether what a declared gradient hides is a step, as in a straight-through estimator."""
+        """Whether what a declared gradient hides is a step, as in a straight-through estimator.
+
+        Or whether it takes away what is added besides, and so hides nothing.
+        """
+        if not self.estimators()[0].isdisjoint(stop.outputs):
+            return True
         wanted = set(stop.inputs)
         for event in reversed(self.events):
             if not any(t in wanted for t in event.outputs):

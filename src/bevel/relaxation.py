@@ -202,11 +202,11 @@ class Relaxed:
         known = self._seen.get(kind, specs)
         if known is not None:
             wide = tuple(map(frontends.frontend().common_spec, known, specs))
-            _, compiled = self._made_for(call, wide)
             if wide == known or wide == specs:
                 self._seen[kind] = wide
-                return compiled
+                return self._made_for(call, wide)[1]
             try:
+                _, compiled = self._made_for(call, wide)
                 frontends.executor().prepare(compiled, wide)
             except BevelError:
                 self._seen[kind] = None  # something needs to know the lengths

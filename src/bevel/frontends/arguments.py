@@ -41,6 +41,18 @@ class Arguments:
     rebuild: Callable[[Sequence[Any]], tuple[tuple[Any, ...], dict[str, Any]]]
     key: Any
 
+    def of(self, kept: Sequence[int]) -> Arguments:
+        """The same call with some of its leaves; the others are fixed as they are."""
+
+        def rebuild(given: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            leaves = list(self.leaves)
+            for place, leaf in zip(kept, given, strict=True):
+                leaves[place] = leaf
+            return self.rebuild(leaves)
+
+        leaves, names = (tuple(a[i] for i in kept) for a in (self.leaves, self.names))
+        return Arguments(leaves, names, self.positional, rebuild, self.key)
+
 
 def flatten(
     fn: Callable[..., Any],

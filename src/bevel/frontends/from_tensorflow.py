@@ -30,6 +30,7 @@ from bevel.frontends.refusals import (
     users_line,
 )
 from bevel.frontends.tensorflow import names
+from bevel.frontends.tensorflow.python import as_it_runs, is_number
 from bevel.frontends.tensorflow.variables import Assignments, made_outside
 from bevel.program import Constant, Node, Program, Value
 from bevel.source import Locator
@@ -134,7 +135,8 @@ def trace_call(fn: Callable[..., Any], call: Arguments) -> Trace:
             return fn(*positional, **named)
 
     try:
-        concrete = tf.function(traced).get_concrete_function(*map(spec, call.leaves))
+        with as_it_runs():
+            concrete = tf.function(traced).get_concrete_function(*map(spec, call.leaves))
     except Exception as error:
         raise _trace_error(error, name, call) from error
     graph = concrete.graph
@@ -210,17 +212,19 @@ class _Builder:
             word, params = "constant", _constant
         elif graph._is_function(op.type):  # an old kind of call: the function's name is the type
             word = "call"
+        native, parameters = op.type, params(op) | names.facts(op)
+        if is_number(op):
+            word, native, parameters = "py_call", "py:float", {"followed": True}
         if isinstance(operands, slice):
             operands = tuple(range(len(op.inputs)))[operands]
         elif operands == ():
             operands = tuple(range(len(op.inputs)))
-        parameters = params(op) | names.facts(op)
         if not used:
             parameters["effect"] = True
-        programs = tuple(self._nested(n, f, graph) for n, f in _functions(op, word))
+        programs = tuple(self._nested(n, f, graph, op) for n, f in _functions(op, word))
         return Node(
             op=word,
-            native=op.type,
+            native=native,
             inputs=tuple(ids[t.name] for t in op.inputs),
             operands=operands,
             outputs=tuple(_value(t, ids) for t in op.outputs),
@@ -228,7 +232,7 @@ class _Builder:
             params=tuple(parameters.items()),
             attrs=_attributes(op),
             programs=programs,
-            loc=self._locate(_frames(op), word, op.type),
+            loc=self._locate(_frames(op), word, native.removeprefix("py:")),
         )
 
     def _hidden_state(self, op: tf.Operation, message: str) -> TraceError:
@@ -240,7 +244,7 @@ class _Builder:
             help="return what is computed; of a Keras metric pass the object itself.",
         )
 
-    def _nested(self, name: str, function: str, graph: Any) -> Program:
+    def _nested(self, name: str, function: str, graph: Any, op: tf.Operation) -> Program:
         found = graph._get_function(function)
         inner = getattr(found, "graph", None)
         if inner is None:  # a function that only TensorFlow's runtime knows: rebuilt, without lines
@@ -248,7 +252,8 @@ class _Builder:
                 inner = function_def_to_graph(
                     found.cached_definition, include_library_functions=True
                 )
-        return self.build(inner, name, inner.inputs, (), inner.outputs)
+        # once it was differentiated, a graph gives what the way back needs, too, after its results
+        return self.build(inner, name, inner.inputs, (), inner.outputs[: len(op.outputs)])
 
     def _custom_gradient(self, op: tf.Operation, ids: dict[str, int], declared: _Declared) -> Node:
         own: dict[str, int] = {}

@@ -8,6 +8,7 @@ that other interpretations can run them too.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -181,6 +182,17 @@ def static_value(tensor: Any) -> Any:
 def outside_graphs() -> Any:
     """A context in which operations on known arrays run at once."""
     return jax.ensure_compile_time_eval()
+
+
+def at_once_if_known(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose operations on known arrays run at once, while it is traced."""
+
+    @functools.wraps(fn)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with jax.ensure_compile_time_eval():
+            return fn(*args, **kwargs)
+
+    return run
 
 
 def replicas() -> int:

@@ -260,6 +260,11 @@ def _run_read(node: Node, operands: Sequence[Any], run: Run) -> list[Any]:
     return [operands[0].read_value()]
 
 
+def _run_number(node: Node, operands: Sequence[Any], run: Run) -> list[Any]:
+    """A number of Python's is a constant."""
+    return [tf.stop_gradient(tf.cast(operands[0], node.outputs[0].dtype))]
+
+
 def _run_assign(node: Node, operands: Sequence[Any], run: Run) -> list[Any]:
     """What is read back from a variable is a constant for TensorFlow."""
     return [tf.stop_gradient(operands[0])]
@@ -288,6 +293,7 @@ _SPECIAL: dict[str, Callable[[Node, Sequence[Any], Run], list[Any]]] = {
     "call": _run_call,
     "custom_gradient": _run_custom_gradient,
     "assign": _run_assign,
+    "py:float": _run_number,
     "ReadVariableOp": _run_read,
     "ResourceGather": _run_look_up,
     "Select": _run_select,
@@ -332,6 +338,11 @@ def static_value(tensor: Any) -> Any:
 def outside_graphs() -> Any:
     """A context in which operations run at once, even while a graph is being built."""
     return tf.init_scope()
+
+
+def at_once_if_known(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as it is: a tensor with values has them while a function is traced, too."""
+    return fn
 
 
 def replicas() -> int:
