@@ -233,7 +233,7 @@ STRAIGHT_THROUGH = {
     "one stop": lambda p: p + tf.stop_gradient(tf.round(p) - p),
     "two stops": lambda p: (p - tf.stop_gradient(p)) + tf.stop_gradient(tf.round(p)),
     "of the soft one only": lambda p: tf.round(p) - tf.stop_gradient(p) + p,
-    "of a sum": lambda p: tf.round(p + 0.1) - tf.stop_gradient(p + 0.1) + (p + 0.1),
+    "of a sum": lambda p: (lambda q: tf.round(q) - tf.stop_gradient(q) + q)(p + 0.1),
 }
 
 
