@@ -72,6 +72,8 @@ class Real(Soft):
         shape_of: Of the shape of picked rows: the rows.
         elements: Of what was taken from a larger tensor, which of its elements.
         apart: Of a difference: what from what.
+        clamped: Of what is kept between two bounds: what, and the bounds.
+        held: Gives where it does not move with the prediction: a bound or a mask holds it there.
     """
 
     tensor: Any
@@ -83,6 +85,8 @@ class Real(Soft):
     shape_of: Selected | None = None
     elements: Elements | None = None
     apart: tuple[Real, Real] | None = None
+    clamped: tuple[Real, Any, Any] | None = None
+    held: Callable[[], Any] | None = None
 
     @property
     def mean(self) -> Any:

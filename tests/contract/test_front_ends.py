@@ -17,6 +17,7 @@ FILES = {
         "test_torch_transforms.py": 20,
         "test_torch_losses.py": 20,
         "test_elements.py": 20,
+        "test_held.py": 10,
         "test_threads.py": 2,
         "bad_inputs/test_promises.py": 40,
     },
@@ -25,6 +26,7 @@ FILES = {
         "wild/test_jax.py": 20,
         "test_threads.py": 1,
         "test_elements.py": 20,
+        "test_held.py": 10,
     },
 }
 

@@ -21,6 +21,7 @@ from bevel import ops
 from bevel.grain import Moves
 from bevel.rules.context import Call, Context
 from bevel.rules.elements import are_same
+from bevel.rules.held import is_held, unclamped
 from bevel.rules.index import chances
 from bevel.soft import Prob, Real, Rounded, Soft, as_float, value_of
 
@@ -48,15 +49,25 @@ def inequality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
         return Prob(found)
     if op in _SWAPPED:
         x, y, op = y, x, _SWAPPED[op]
-    d = _difference(x, y)
     if not _are_whole(ctx, call, x, y):
-        p = ctx.step(d, ctx.spread(d, x, y))
-        same = are_same(x, y)
-        if same is not None:
-            p = K.where(K.logical_and(same, d == 0), K.cast(op != "greater", K.dtype(p)), p)
-        return Prob(p)
+        return Prob(_exceeds(ctx, op == "greater", x, y))
+    d = _difference(x, y)
     d = d - 0.5 if op == "greater" else d + 0.5
     return Prob(ctx.step(d, K.maximum(ctx.spread(d, x, y), 1.0)))
+
+
+def _exceeds(ctx: Context, strictly: bool, x: Any, y: Any) -> Any:
+    """The chance of x > y, or of x >= y, of numbers that are not whole."""
+    # as x > y of what is clamped: -y >= -x is the same question from the other side
+    left, right = unclamped(x, y, strictly), unclamped(y, x, not strictly)
+    like = next(v for v in (left, right) if "float" in K.dtype(v))
+    d = as_float(left, like) - as_float(right, like)
+    p = ctx.step(d, ctx.spread(d, x, y))
+    stays = [m for m in (are_same(x, y), is_held(x, y)) if m is not None]
+    if stays:
+        at_it = K.logical_and(functools.reduce(K.logical_or, stays), _difference(x, y) == 0)
+        p = K.where(K.logical_and(at_it, d == 0), K.cast(not strictly, K.dtype(p)), p)
+    return p
 
 
 def equality(ctx: Context, call: Call, x: Any, y: Any) -> Any:

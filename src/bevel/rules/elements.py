@@ -15,6 +15,7 @@ from keras import ops as K
 
 from bevel.ops.primitives import taken
 from bevel.program import Node
+from bevel.rules import held
 from bevel.rules.lifting import is_elementwise
 from bevel.soft import Elements, Real, Soft
 
@@ -94,7 +95,7 @@ def of_result(node: Node, args: Sequence[Any], value: Any) -> dict[str, Any]:
         found["elements"] = Elements(known[0].root, None, True)
     if node.op == "subtract" and all(isinstance(a, Real) for a in args):
         found["apart"] = tuple(args)
-    return found
+    return found | held.of_result(node, args, value)
 
 
 def are_same(x: Any, y: Any) -> Any:

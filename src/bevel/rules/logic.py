@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops as K
 
 from bevel import ops
-from bevel.rules import absent, elements
+from bevel.rules import absent, elements, held
 from bevel.rules.context import Call, Context
 from bevel.soft import Index, Mixture, Prob, Real, Soft, combine, value_of
 
@@ -139,8 +139,9 @@ def _chosen(ctx: Context, call: Call, condition: Any, x: Any, y: Any) -> Any:
     if all(not isinstance(v, Soft) or isinstance(v, Real) for v in (x, y)):
         reals = [v for v in (x, y) if isinstance(v, Real)]
         value = call.native(condition, x, y)
-        held = elements.filled(reals[0], K.shape(value)) if len(reals) == 1 else None
-        return Real(value, dtype, reals[0].origin, elements=held)
+        own = elements.filled(reals[0], K.shape(value)) if len(reals) == 1 else None
+        stays = held.chosen(condition, x, y, K.shape(value))
+        return Real(value, dtype, reals[0].origin, elements=own, held=stays)
     return _chosen_position(ctx, condition, x, y)
 
 

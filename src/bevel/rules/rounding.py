@@ -12,7 +12,8 @@ from typing import Any
 from keras import ops as K
 
 from bevel.rules.context import Call, Context, between, origin_of
-from bevel.soft import Index, Mixture, Prob, Real, Rounded, Soft
+from bevel.rules.held import is_held
+from bevel.soft import Index, Mixture, Prob, Real, Rounded, Soft, as_float
 
 # The integers of a window, counted from the rounded number: all close by, few far off.
 _FAR = [2**n + m for n in range(7, 11) for m in (0, 2 ** (n - 1))]
@@ -80,7 +81,7 @@ def astype(ctx: Context, call: Call, x: Any) -> Any:
         return Index(in_float(x.weights, dtype), support, dtype, x.is_position)
     if isinstance(x, Real):
         if "int" in dtype and not x.is_count:
-            return _truncated(ctx, x, dtype)
+            return _truncated(ctx, call, x, dtype)
         index = x.index if "int" in dtype else None
         return Real(in_float(x.tensor, dtype), dtype, x.origin, index=index)
     return NotImplemented
@@ -100,12 +101,13 @@ def _truth(ctx: Context, call: Call, x: Any) -> Any:
     return NotImplemented
 
 
-def _truncated(ctx: Context, x: Real, dtype: str) -> Rounded:
+def _truncated(ctx: Context, call: Call, x: Real, dtype: str) -> Rounded:
     """A cast to an integer: floor above 0, ceil below, with no step at 0 itself."""
     t = x.tensor
     above = K.full_like(t, 0.5 + 2**-10)  # nearest to the step at 1; a half is nearest to that at 0
     u = K.where(t >= 0, K.maximum(t, above), K.minimum(t + 1, 0.5 * K.ones_like(t)))
-    return Rounded(_far_from_zero(t, u), dtype, ctx.nearest, x.origin)
+    u = _settled(call, x, _far_from_zero(t, u))
+    return Rounded(u, dtype, ctx.nearest, x.origin)
 
 
 def _far_from_zero(t: Any, u: Any) -> Any:
@@ -117,7 +119,15 @@ def _far_from_zero(t: Any, u: Any) -> Any:
 def _rounded(ctx: Context, call: Call, x: Any, shift: Any) -> Any:
     if not isinstance(x, Real):
         return NotImplemented
-    return Rounded(shift(x.tensor), call.dtype, ctx.nearest, origin_of(x))
+    return Rounded(_settled(call, x, shift(x.tensor)), call.dtype, ctx.nearest, origin_of(x))
+
+
+def _settled(call: Call, x: Real, u: Any) -> Any:
+    """What is rounded, in the middle of its step where it does not move: it may be on an edge."""
+    mask = is_held(x)
+    if mask is None:
+        return u
+    return K.where(mask, as_float(call.native(x), u) + 0.5, u)
 
 
 def window(ctx: Context, x: Rounded, size: int | None = None) -> Index:

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops as K
 from keras.backend import backend
 
-from bevel.rules import elements
+from bevel.rules import elements, held
 from bevel.rules.context import Call
 from bevel.soft import Index, Mixture, Order, Prob, Real, Rounded, Soft, Stacked, value_of
 
@@ -73,7 +73,7 @@ def move(
         if apart is not None:
             return apart
         value = Real(value.mean, value.dtype)
-    results = moved(value, native, dtypes, shown)
+    results = moved(value, native, dtypes, shown, fills)
     if isinstance(value, Real) and value.shape_of is not None and _is_first(call, value):
         results = [replace(r, shape_of=value.shape_of) for r in results]
     return results
@@ -141,6 +141,7 @@ def moved(
     native: Callable[[Any], list[Any]],
     dtypes: list[str],
     shown: Callable[[np.ndarray], Tables] | None = None,
+    fills: bool = False,
 ) -> list[Any]:
     """What becomes of a soft value when `native` moves tensors of its shape.
 
@@ -149,6 +150,7 @@ def moved(
         native: Gives the moved tensors.
         dtypes: Those of the results in the user's program.
         shown: Gives what `native` makes of a table of known numbers, None where that is not known.
+        fills: Whether constants come beside the elements.
     """
     if isinstance(value, Prob):
         truths = native(value.exact()) if value.exact else [None] * len(dtypes)
@@ -171,6 +173,7 @@ def moved(
                 origin,
                 index=_later(value.index, native, n, d),
                 elements=elements.moved(value, lambda t, n=n: native(t)[n]),
+                held=held.moved(value, lambda t, n=n: native(t)[n], fills),
             )
             for n, (t, d) in enumerate(zip(native(value.tensor), dtypes, strict=True))
         ]

@@ -46,6 +46,8 @@ class _Module:
             return plain
 
         def found(*args: Any, **kwargs: Any) -> Any:
+            if self._module is math and isinstance(args[0], torch.Tensor) and len(args) == 1:
+                args = (self._escapes.number(args[0], float),)  # as `math` would ask for one
             if len(args) != 1 or kwargs or not self._escapes.is_followed(args[0]):
                 return plain(*args, **kwargs)
             if name in _OF_NUMBERS and isinstance(args[0], torch.Tensor):

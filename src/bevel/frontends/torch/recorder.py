@@ -353,8 +353,7 @@ class Recorder:
             return self._write(func, name, args, kwargs, [a.name for a in written])
         functional = func
         if written:
-            functional = getattr(getattr(torch.ops.aten, name.removesuffix("_")),
-                                 func._overloadname)  # fmt: skip
+            functional = _functional(func, name)
         given, named = self._vars(list(args)), self._vars(dict(kwargs))
         results = func(*args, **kwargs)
         flat = _tensors(results)
@@ -457,3 +456,11 @@ class Recorder:
 def _tensors(results: Any) -> list[torch.Tensor]:
     flat = list(results) if isinstance(results, list | tuple) else [results]
     return [r for r in flat if isinstance(r, torch.Tensor)]
+
+
+def _functional(func: Any, name: str) -> Any:
+    """The operation that gives what another one does in place: of the same operands."""
+    packet = getattr(torch.ops.aten, name.removesuffix("_"))
+    wanted = [str(a.type) for a in func._schema.arguments]
+    overloads = [getattr(packet, name) for name in packet.overloads()]
+    return next(o for o in overloads if [str(a.type) for a in o._schema.arguments] == wanted)
