@@ -45,6 +45,9 @@ ROWS = {
 
 # Of a table.
 TABLES = {
+    "majorities": lambda x: truth(K.mean(truth(x > 0.45), axis=1) >= 0.5) * WORTH[:, 0],
+    "shares": lambda x: truth(K.sum(truth(x > 0.45), axis=1) / 4.0 > 0.5) * WORTH[:, 0],
+    "products": lambda x: truth(K.matmul(truth(x > 0.45), K.ones((4, 2))) >= 2.0) * WORTH[:, :2],
     "at least the largest of each": lambda x: truth(x >= K.max(x, axis=1, keepdims=True)) * WORTH,
     "the same, its axis put back": lambda x: truth(x >= K.max(x, axis=1)[:, None]) * WORTH,
     "below the k-th of each": lambda x: truth(x < K.top_k(x, 2)[0][:, -1:]) * WORTH,

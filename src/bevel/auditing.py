@@ -437,12 +437,13 @@ class _Audit(_Run):
         seen = measured.probe
         if not self.recording.flows or not seen.responds:
             return False
-        if seen.responds_nearby:
-            return True
         perfect = self._value_of_truth()
-        if perfect is not None:
-            return math.isclose(perfect, measured.value, rel_tol=1e-5, abs_tol=1e-7)
-        return seen.rises and not seen.falls
+        if perfect is not None and math.isclose(
+            perfect, measured.value, rel_tol=1e-5, abs_tol=1e-7
+        ):
+            return True
+        one_way = seen.rises and not seen.falls  # else a saddle, or a loss at its worst
+        return one_way and (seen.responds_nearby or perfect is None)
 
     def _value_of_truth(self) -> float | None:
         """The value where the labels themselves are the prediction, if they can be."""

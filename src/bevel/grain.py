@@ -145,9 +145,12 @@ def _made(node: Node, value: Value, moves: Moves, operands: Sequence[Grain]) -> 
     if node.op in _MAKES_WHOLE:
         return Grain(min(moves, Moves.STEPS), True)
     spoken_of = [operands[n] for n in node.operands] or list(operands[:1])
+    if node.param("products"):
+        spoken_of = list(operands)
     if node.op == "where":
         spoken_of = spoken_of[1:]
     keeps = node.op in _KEEPS_WHOLE or node.nature == "structural"
+    keeps = keeps or bool(node.param("products"))
     if node.op in _OF_TWO and len(spoken_of) < 2:  # the other one is no operand
         keeps = False
     return Grain(moves, keeps and all(g.is_whole for g in spoken_of))

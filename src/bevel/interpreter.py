@@ -231,10 +231,11 @@ class Interpreter:
         operands = expectations(self._context(), node, args)
         results = self.executor.run_node(node, operands)
         origin = self._origin(node, args)
+        wholes = tuple(g.is_whole for g in self.grains.get(id(node), ()))
         return [
             Prob(t)
             if v.dtype == "bool"
-            else Real(t, v.dtype, origin, **elements.of_result(node, args, t))
+            else Real(t, v.dtype, origin, **elements.of_result(node, args, t, wholes))
             for t, v in zip(results, node.outputs, strict=True)
         ]
 

@@ -73,6 +73,7 @@ class Real(Soft):
         elements: Of what was taken from a larger tensor, which of its elements.
         apart: Of a difference: what from what.
         clamped: Of what is kept between two bounds: what, and the bounds.
+        parts: Of a share of whole numbers, how many parts make one.
         held: Gives where it does not move with the prediction: a bound or a mask holds it there.
     """
 
@@ -86,6 +87,7 @@ class Real(Soft):
     elements: Elements | None = None
     apart: tuple[Real, Real] | None = None
     clamped: tuple[Real, Any, Any] | None = None
+    parts: Any = None
     held: Callable[[], Any] | None = None
 
     @property

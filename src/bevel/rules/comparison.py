@@ -50,10 +50,33 @@ def inequality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
     if op in _SWAPPED:
         x, y, op = y, x, _SWAPPED[op]
     if not _are_whole(ctx, call, x, y):
+        shares = _share_exceeds(ctx, op == "greater", x, y)
+        if shares is not None:
+            return Prob(shares)
         return Prob(_exceeds(ctx, op == "greater", x, y))
     d = _difference(x, y)
     d = d - 0.5 if op == "greater" else d + 0.5
     return Prob(ctx.step(d, K.maximum(ctx.spread(d, x, y), 1.0)))
+
+
+def _share_exceeds(ctx: Context, strictly: bool, x: Any, y: Any) -> Any:
+    """The same of a share of whole numbers, as a mean of truths is, and a hard one; None else.
+
+    Half-way between the numbers of parts, where the other one is a number of parts itself.
+    """
+    share, other = (x, y) if isinstance(x, Real) else (y, x)
+    if isinstance(other, Soft) or share.parts is None:
+        return None
+    d = _difference(x, y)
+    parts = as_float(share.parts, d)
+    bound = as_float(other, d) * parts
+    is_on_edge = K.abs(bound - K.round(bound)) < _NEAR
+    half = K.where(is_on_edge, -0.5 if strictly else 0.5, 0.0)
+    return ctx.step(d * parts + half, K.maximum(ctx.spread(d, x, y) * parts, 1.0))
+
+
+# How near to a whole number of parts a threshold is one.
+_NEAR = 1e-3
 
 
 def _exceeds(ctx: Context, strictly: bool, x: Any, y: Any) -> Any:
@@ -66,7 +89,8 @@ def _exceeds(ctx: Context, strictly: bool, x: Any, y: Any) -> Any:
     stays = [m for m in (are_same(x, y), is_held(x, y)) if m is not None]
     if stays:
         at_it = K.logical_and(functools.reduce(K.logical_or, stays), _difference(x, y) == 0)
-        p = K.where(K.logical_and(at_it, d == 0), K.cast(not strictly, K.dtype(p)), p)
+        at_it = K.broadcast_to(K.logical_and(at_it, d == 0), K.shape(p))
+        p = K.where(at_it, K.cast(not strictly, K.dtype(p)), p)
     return p
 
 

@@ -8,6 +8,7 @@ made when a comparison asks for them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from bevel.ops.primitives import taken
 from bevel.program import Node
 from bevel.rules import held
 from bevel.rules.lifting import is_elementwise
-from bevel.soft import Elements, Real, Soft
+from bevel.soft import Elements, Real, Soft, value_of
 
 
 def elements_of(x: Real) -> Elements:
@@ -78,15 +79,30 @@ def picked(x: Real, value: Any, axes: Sequence[int], keepdims: bool) -> Elements
     return _with(elements_of(x), change, by_value=True)
 
 
-def of_result(node: Node, args: Sequence[Any], value: Any) -> dict[str, Any]:
-    """What is known, for `Real`, of a result that was computed from the expectations."""
+def of_result(
+    node: Node, args: Sequence[Any], value: Any, wholes: Sequence[bool] = ()
+) -> dict[str, Any]:
+    """What is known, for `Real`, of a result that was computed from the expectations.
+
+    Args:
+        node: What was computed.
+        args: Of what.
+        value: The result.
+        wholes: Which of these are always whole numbers, as far as that is known.
+    """
     x = args[0] if args else None
     if isinstance(x, Real) and node.param("one_of"):
         return {"elements": picked(x, value, *node.param("one_of"))}
     if isinstance(x, Real) and node.param("orders") is not None:
         return {"elements": ordered(x, node.param("orders"))}
+    if node.op == "mean" and wholes[:1] == (True,):
+        axes, shape = node.param("axis"), value_of(x).shape
+        lengths = [shape[a] for a in (range(len(shape)) if axes is None else axes)]
+        return {"parts": None if None in lengths else math.prod(lengths)}
     if not is_elementwise(node):
         return {}
+    if node.op == "divide" and wholes == (True, True) and not isinstance(args[1], Soft):
+        return {"parts": args[1]}
     moving = [a for a in args if isinstance(a, Soft)]
     known = [a.elements for a in moving if isinstance(a, Real) and a.elements is not None]
     between = len(known) == len(moving) and all(e.by_value for e in known)

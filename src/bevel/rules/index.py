@@ -129,7 +129,8 @@ def one_hot(ctx: Context, call: Call, index: Any, on: Any, off: Any) -> Any:
     """The weights of an index are its soft one-hot code."""
     if any(isinstance(v, Soft) for v in (on, off)) or not isinstance(index, Soft):
         return NotImplemented
-    weights, support = positions(ctx, index, call.param("num_classes"))
+    # what is no class at all has a code of zeros
+    weights, support = positions(ctx, index, call.param("num_classes"), stays_within=False)
     axis, last = call.param("axis"), len(weights.shape) - 1
     if (
         _is_position(index)
@@ -291,7 +292,9 @@ def _joined(call: Call, parts: Sequence[Any]) -> Any:
     return Prob(joined, call.dtype) if truths else Real(joined, call.dtype)
 
 
-def positions(ctx: Context, index: Any, size: int | None = None) -> tuple[Any, Any]:
+def positions(
+    ctx: Context, index: Any, size: int | None = None, *, stays_within: bool = True
+) -> tuple[Any, Any]:
     """Weights and integer positions of an index of any soft kind, both one axis longer than it.
 
     A rounded number is looked at over as many integers as there are positions: with its two
@@ -300,8 +303,10 @@ def positions(ctx: Context, index: Any, size: int | None = None) -> tuple[Any, A
     Args:
         ctx: The context.
         index: A soft value.
-        size: How many positions there are, if known; a neighbour outside is moved to the nearest.
+        size: How many positions there are, if known.
+        stays_within: Whether a neighbour outside is moved to the nearest position.
     """
+    bound = size if stays_within else None
     if isinstance(index, Real) and index.index is not None:
         index = index.index()
     if isinstance(index, Index):
@@ -311,7 +316,7 @@ def positions(ctx: Context, index: Any, size: int | None = None) -> tuple[Any, A
     if derived is not None:
         within = window(ctx, derived.source, size)
         support = K.cast(derived.at(within.support, longer), "int32")
-        return within.weights, support if size is None else K.clip(support, 0, size - 1)
+        return within.weights, support if bound is None else K.clip(support, 0, bound - 1)
     atoms = atoms_of(_between(index) if isinstance(index, Real) else index)
     shape = K.shape(index.mean)
     weights = K.stack([K.broadcast_to(w, shape) for w, _ in atoms], axis=-1)
@@ -319,7 +324,7 @@ def positions(ctx: Context, index: Any, size: int | None = None) -> tuple[Any, A
     nearest = [K.cast(K.round(as_float(value_of(v), weights)), "int32") for _, v in atoms]
     places = [K.broadcast_to(v, shape) for v in nearest]
     support = K.stack(places, axis=-1)
-    return weights, support if size is None else K.clip(support, 0, size - 1)
+    return weights, support if bound is None else K.clip(support, 0, bound - 1)
 
 
 def _between(count: Real) -> Mixture:

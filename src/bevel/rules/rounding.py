@@ -127,7 +127,7 @@ def _settled(call: Call, x: Real, u: Any) -> Any:
     mask = is_held(x)
     if mask is None:
         return u
-    return K.where(mask, as_float(call.native(x), u) + 0.5, u)
+    return K.where(K.broadcast_to(mask, K.shape(u)), as_float(call.native(x), u) + 0.5, u)
 
 
 def window(ctx: Context, x: Rounded, size: int | None = None) -> Index:

@@ -51,11 +51,16 @@ def _stack(eqn: Any) -> dict[str, Any]:
     return {"axis": int(eqn.params["axis"])}
 
 
+def _products(eqn: Any) -> dict[str, Any]:
+    return {"products": True}
+
+
 def _same(names: str, op: str, operands: tuple[int, ...], params: Params = _none):
     return {name: (op, operands, params) for name in names.split()}
 
 
 NAMES: dict[str, Entry] = {
+    **_same("dot_general conv_general_dilated", "native", (), _products),
     **_same("gt", "greater", (0, 1)),
     **_same("ge", "greater_equal", (0, 1)),
     **_same("lt lt_to", "less", (0, 1)),

@@ -285,6 +285,13 @@ RANDOM = frozenset(
 )
 
 
+# Sums of products.
+PRODUCTS = frozenset(
+    """
+    MatMul BatchMatMul BatchMatMulV2 BatchMatMulV3 Einsum Conv2D Conv3D DepthwiseConv2dNative
+    """.split()
+)
+
 # Give a row for each row.
 KEEPING_ROWS = frozenset(
     {
@@ -325,6 +332,8 @@ def facts(op: tf.Operation) -> dict[str, Any]:
         known["fills"] = True
     if op.type in KEEPING_ROWS:
         known["keeps_rows"] = True
+    if op.type in PRODUCTS:
+        known["products"] = True
     if op.type == "MatMul" and not op.get_attr("transpose_a"):
         known["each_row"] = True
     if op.type in SHAPE:

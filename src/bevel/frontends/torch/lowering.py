@@ -220,6 +220,24 @@ def variance(is_root: bool) -> Lowering:
     return lower
 
 
+def threshold(act: Act) -> list[Var]:
+    """`threshold`: the number above it, something else below."""
+    x, bound, value = act.args[0], act.arg(1, "threshold"), act.arg(2, "value")
+    return [_above(act, x, x, bound, value)]
+
+
+def hard_shrink(act: Act) -> list[Var]:
+    """`hardshrink`: 0 around 0."""
+    x = act.args[0]
+    size = act.emit("abs", "aten.abs.default", x)
+    return [_above(act, x, size, act.arg(1, "lambd", 0.5), 0.0)]
+
+
+def _above(act: Act, x: Var, size: Var, bound: Any, value: Any) -> Var:
+    truth = act.emit("greater", "aten.gt.Tensor", size, act.var(bound, size))
+    return act.emit("where", "aten.where.self", truth, x, act.var(value, x), results=_first(act))
+
+
 def at_rank(place: int) -> Lowering:
     """`median` and `kthvalue`, which are one of the elements over everything or along an axis.
 

@@ -51,6 +51,8 @@ NAMES: dict[str, Entry] = {
     **_same("frac", "trunc", to.fraction),
     **_binary("floor_divide", "floor_divide", "aten.floor_divide.default"),
     **_binary("remainder", "remainder", "aten.remainder.Tensor"),
+    **_same("threshold", "where", to.threshold),
+    **_same("hardshrink", "where", to.hard_shrink),
     **_same("heaviside", "greater", to.heaviside),
     **_unary("isnan", "isnan"),
     **_unary("isfinite", "isfinite"),
@@ -151,7 +153,7 @@ ELEMENTWISE = frozenset(
     square exp exp2 expm1 sigmoid tanh softplus elu selu celu gelu silu mish hardsigmoid hardswish
     sin cos tan atan sinh cosh asinh erf erfc erfinv lgamma digamma xlogy
     fmod logit lerp addcmul addcdiv hypot logaddexp logaddexp2 copysign nan_to_num softshrink
-    hardshrink threshold deg2rad rad2deg positive
+    deg2rad rad2deg positive
     """.split()
 )
 
@@ -203,6 +205,9 @@ def nature(target: str, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
 # What PyTorch writes for the end of `x[2:]`.
 _NO_END = 2**62
 
+# Sums of products.
+_PRODUCTS = frozenset("mm bmm mv addmm baddbmm addmv convolution".split())
+
 # What each row of the first operand meets by itself.
 _OF_EACH_ROW = frozenset({"mm", "mv", "_cdist_forward", "_euclidean_dist"})
 
@@ -213,6 +218,8 @@ _ONE_AXIS = {"select": 1, "slice": 1, "unsqueeze": 1, "squeeze": 1, "unbind": 1,
 def facts(target: str, args: Sequence[Any]) -> dict[str, Any]:
     """What the rules want to know of operations that stay native, too."""
     name = target.split(".")[1]
+    if name in _PRODUCTS:
+        return {"products": True, "each_row": name in _OF_EACH_ROW}
     if name in _OF_EACH_ROW:
         return {"each_row": True}
     if name == "select" and args[1] % max(args[0].rank, 1) == 0:
