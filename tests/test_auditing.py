@@ -247,6 +247,32 @@ def test_a_straight_through_estimator_trains_and_is_noted(way):
     assert "B403" in codes(report, "note")
 
 
+MEANT = {
+    "a target": lambda y, v: mse(y[1:] + 0.9 * tf.stop_gradient(v[1:]), v[:-1]),
+    "a weight": lambda y, p: tf.reduce_mean(
+        tf.stop_gradient(tf.square(y - p)) * tf.abs(tf.math.log(p / (1 - p)) - y)
+    ),
+    "a normaliser": lambda y, p: mse(y, p / tf.stop_gradient(tf.reduce_max(p))),
+}
+
+
+@pytest.mark.parametrize("which", MEANT)
+def test_a_stop_within_a_term_that_has_a_gradient_is_meant(which):
+    report = audit(MEANT[which], LABELS, CHANCES)
+    assert report.verdict == "trains", str(report)
+    (finding,) = [f for f in report.findings if f.code == "B402"]
+    assert "taken as meant" in finding.message
+
+
+def test_a_loss_at_its_worst_is_no_optimum():
+    def ring(y_true, y_pred):
+        return tf.reduce_mean(tf.square(tf.abs(y_pred) - 1.0))
+
+    start = np.zeros(8, "float32")
+    assert audit(lambda y, p: ring(y, p) + 0.0 * y[0], LABELS[:8], start).verdict == "flat"
+    assert audit(lambda y, p: mse(y * 0.0, p), LABELS[:8], start).verdict == "trains"
+
+
 def test_a_step_beside_an_estimator_is_still_named():
     def loss(y_true, y_pred):
         hard = y_pred + tf.stop_gradient(tf.round(y_pred) - y_pred)

@@ -104,8 +104,8 @@ def _untraced(
     error: TraceError,
 ) -> Report:
     """An audit of a function that leaves the graph: maybe only with what is not trained."""
-    own, places = call.of(trained), range(len(trained))
-    if len(own.leaves) < len(call.leaves):
+    own, places, first = call.of(trained), range(len(trained)), error
+    if len(own.leaves) < len(call.leaves) and not frontends.needs_values():
         try:
             trace = frontends.trace_for(executor.at_once_if_known(fn), own, places)
         except TraceError as again:
@@ -114,7 +114,7 @@ def _untraced(
             report = _Audit(fn, own, places, seed, executor, trace).report()
             left = escape_finding(error, "note", "")
             return replace(report, findings=sort_findings([*report.findings, left]))
-    return _BlackBox(fn, call, trained, seed, executor, error).report()
+    return _BlackBox(fn, call, trained, seed, executor, error, first).report()
 
 
 def _check(call: Arguments, trained: Sequence[int]) -> None:
@@ -356,7 +356,8 @@ class _Audit(_Run):
             findings += declared_findings(recording, seen)
         through = [e for e in recording.events if e.node.op == "py_call"]
         findings += [python_note(e) for e in through if e.node.nature == "wrap"]
-        findings += self._kinks() + self._meeting_branches(open_cuts, lost) + self._dead(measured)
+        findings += self._kinks() + self._meeting_branches(open_cuts, lost)
+        findings += self._dead(measured, bool(lost) or measured.probe.unexplained > LASTING)
         return self.build("partial" if lost else "trains", measured, findings)
 
     def _bad_gradient(self) -> list[Finding]:
@@ -397,7 +398,14 @@ class _Audit(_Run):
         recording = self.recording
         cuts = recording.cuts(recording.reaching(through_declared=True))
         hiding = [e for e in cuts if e.node.nature in ("stop", "python")]
-        return [e for e in hiding if not recording.is_stepped(e)]
+        lost = recording.behind_lost_terms()
+        return [
+            e
+            for e in hiding
+            # a stop within a term that has a gradient is meant: a target, a weight, a normaliser
+            if not recording.is_stepped(e)
+            and (e.node.nature == "python" or not lost.isdisjoint(e.outputs))
+        ]
 
     def _errors(self, cuts: Sequence[Event]) -> list[Finding]:
         unique = {(e.node.loc, e.node.native): e for e in reversed(cuts)}
@@ -425,12 +433,14 @@ class _Audit(_Run):
         unique = {(e.node.loc, e.node.native): e for e in rest}
         return [branch_note(e) for e in unique.values()]
 
-    def _dead(self, measured: _Measured) -> list[Finding]:
+    def _dead(self, measured: _Measured, is_lost: bool) -> list[Finding]:
         share = measured.gradient.zero_share
         if not share:
             return []
-        return [note("B602", "note", f"{share:.0%} of the elements of {self.shown} get no gradient "
-                     "here; the value does not seem to respond to them either")]  # fmt: skip
+        text = f"{share:.0%} of the elements of {self.shown} get no gradient here"
+        if not is_lost:
+            text += "; the value does not seem to respond to them either"
+        return [note("B602", "note", text)]
 
     def _is_optimum(self, measured: _Measured) -> bool:
         """Whether a zero gradient is that of an optimum: a perfect prediction, or one way only."""
@@ -466,9 +476,15 @@ class _Audit(_Run):
 
 @dataclass
 class _BlackBox(_Run):
-    """An audit of a function that cannot be traced: it is run as it is, and only watched."""
+    """An audit of a function that cannot be traced: it is run as it is, and only watched.
+
+    Attributes:
+        error: Where it leaves the graph with what is trained.
+        refusal: What is raised if it cannot be run either.
+    """
 
     error: TraceError
+    refusal: TraceError
 
     def report(self) -> Report:
         def run(*leaves: Any) -> Any:
@@ -480,7 +496,7 @@ class _BlackBox(_Run):
                 self.executor.value_and_gradient(run, self.trained, compiled=False)
             )
         except Exception as failure:
-            raise self.error from failure
+            raise self.refusal from failure
         seen = measured.probe
         if not math.isfinite(measured.value) or not measured.is_finite:
             text = f"the value or its gradient to {self.shown} is not finite"

@@ -118,16 +118,19 @@ def singular_finding(event: Event, is_trap: bool, prediction: str) -> Finding:
 def declared_findings(recording: Recording, seen: Probe) -> list[Finding]:
     """What is to be said of custom gradients and of `stop_gradient`s that cost nothing."""
     cuts = recording.cuts(recording.reaching(through_declared=True))
+    customs = {e.node.loc: e for e in recording.events if e.node.nature == "custom"}
     stepped = any(e.node.nature in ("step", "index", "cast") for e in cuts) and (
         bool(seen.jumps) or seen.inconsistent > 0.5
     )
+    # what a declared function does inside may not be seen; that its value jumps is
+    stepped = stepped or bool(customs and seen.jumps)
     cosine, slope = seen.agreement
-    customs = {e.node.loc: e for e in recording.events if e.node.nature == "custom"}
+    agrees = cosine > 0.99 and abs(slope - 1) < 0.05
     stops = {e.node.loc: e for e in cuts if e.node.nature == "stop"}
     found = []
     for event in customs.values():
         node = event.node
-        if not stepped and (seen.inconsistent > 0.5 or seen.unexplained > LASTING):
+        if not stepped and not agrees and (seen.inconsistent > 0.5 or seen.unexplained > LASTING):
             text = (
                 "the gradient declared here disagrees with the measured derivative: over the lines "
                 f"tried, the value changes {slope:.2g} times as much as declared (cosine "
@@ -157,6 +160,12 @@ def declared_findings(recording: Recording, seen: Probe) -> list[Finding]:
             text = (
                 "a `stop_gradient`; the gradient agrees with the measured derivative all the same"
             )
+            if seen.unexplained > LASTING:
+                text = (
+                    "a `stop_gradient` inside a term that has a gradient: taken as meant, as for a "
+                    f"target or a weight; {min(seen.unexplained, 1):.0%} of what the value does "
+                    "goes through it"
+                )
             found.append(Finding("B402", "note", node.name, node.native, node.loc, text))
     return found
 

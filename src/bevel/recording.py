@@ -25,6 +25,8 @@ _VALIDITY = frozenset({"isnan", "isinf", "isfinite"})
 
 # Operations that add up, and the signs of their operands.
 _SUMS = {"add": (1, 1), "subtract": (1, -1), "negative": (-1,), "identity": (1,)}
+_ADDING = frozenset({*_SUMS, "sum", "mean", "stack", "concat"})
+_SCALING = frozenset({"multiply", "divide", "astype"})
 _DIFFERENTIABLE = ("float", "bfloat", "variant", "complex")
 
 
@@ -150,6 +152,31 @@ class Recording:
                 return True
             wanted.update(event.inputs)
         return False
+
+    def behind_lost_terms(self) -> set[int]:
+        """Tokens of which a term is made, of those that are added up to results, that gets no
+        gradient at all.
+        """
+        made = {t: event for event in self.events for t in event.outputs}
+        pending, lost = list(self.results), set()
+        while pending:
+            token = pending.pop()
+            event = made.get(token)
+            if token in self.active and token not in self.live:
+                lost.add(token)
+            elif event is not None and self._adds_up(event):
+                pending.extend(event.inputs)
+        for event in reversed(self.events):
+            if not lost.isdisjoint(event.outputs):
+                lost.update(event.inputs)
+        return lost
+
+    def _adds_up(self, event: Event) -> bool:
+        """Whether a result is a sum, or a multiple of one operand."""
+        if event.is_joint or event.node.op in _ADDING:
+            return True
+        moving = sum(t in self.active for t in event.inputs)
+        return moving == 1 and event.node.op in _SCALING
 
     def of(self, token: int) -> Recording:
         """The same run, seen from one of the trained values alone."""

@@ -23,6 +23,7 @@ from bevel.rules.context import Call, Context
 from bevel.rules.elements import are_same
 from bevel.rules.held import is_held, unclamped
 from bevel.rules.index import chances
+from bevel.rules.order import reaches
 from bevel.soft import Prob, Real, Rounded, Soft, as_float, value_of
 
 _SWAPPED = {"less": "greater", "less_equal": "greater_equal"}
@@ -53,6 +54,10 @@ def inequality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
         shares = _share_exceeds(ctx, op == "greater", x, y)
         if shares is not None:
             return Prob(shares)
+        if (found := reaches(ctx, call, x, y, op == "greater")) is not None:
+            return Prob(found)
+        if (found := reaches(ctx, call, y, x, op != "greater")) is not None:
+            return Prob(1 - found)
         return Prob(_exceeds(ctx, op == "greater", x, y))
     d = _difference(x, y)
     d = d - 0.5 if op == "greater" else d + 0.5

@@ -134,6 +134,31 @@ def _in_line(x: Any, axis: int) -> Any:
     return absent.settled(x, axis) if is_choice else value_of(x)
 
 
+def reaches(ctx: Context, call: Call, x: Any, y: Any, strictly: bool) -> Any:
+    """The chance of each number of a row to be above one of them, or not below it.
+
+    That is to be among the first of the order, as many as there are now: `x >= sort(x)[-k]`. None
+    where y is not known to be one of them by its place in their order.
+    """
+    if not isinstance(x, Real) or not isinstance(y, Real) or x.elements is not None:
+        return None
+    own, rank = y.elements, len(x.tensor.shape)
+    is_one = own is not None and own.root is x.tensor and own.by_value and own.which is not None
+    by_row = not len(y.tensor.shape) and rank == 1
+    by_row = by_row or (len(y.tensor.shape) == rank and y.tensor.shape[-1] == 1)
+    if not is_one or not by_row:
+        return None
+    rows = scores(x.tensor, -1)
+    above = (x.tensor > y.tensor) if strictly else (x.tensor >= y.tensor)
+    count = K.stop_gradient(K.sum(K.cast(above, K.dtype(rows)), axis=-1, keepdims=True))
+    if _is_small(x.tensor.shape):
+        ranks = K.cast(places(rows, "int32"), K.dtype(rows))
+        first = K.cast(K.expand_dims(ranks < count, -1), K.dtype(rows))
+        return K.sum(_permutation(ctx, call, rows) * first, axis=-2)
+    d = count - 0.5 - _ranks(ctx, rows)
+    return ctx.step(d, K.maximum(ctx.spread(d), 1.0))
+
+
 def total(ctx: Context, call: Call, x: Any) -> Any:
     """The sum or mean over the first places, or others that stand together: every element counts by
     its chance to be at one of them.
