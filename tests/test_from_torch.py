@@ -354,3 +354,47 @@ def test_a_way_without_a_gradient_warns_at_its_branch_and_gives_zeros():
     assert "if len(taken)" in linecache.getline(caught[0].filename, caught[0].lineno)
     (found,) = torch.autograd.grad(value, p)
     assert not found.any()
+
+
+def test_a_gradient_that_cannot_be_taken_is_named_at_the_write():
+    def shifted(y, p):
+        e = torch.exp(p)
+        e += 1
+        return ((e - y) ** 2).mean()
+
+    def cut(y, p):
+        q = p * 2
+        q.detach_()
+        return ((q - y) ** 2).mean()
+
+    def nearest(y, p):
+        image, grid = torch.arange(16.0).reshape(1, 1, 4, 4), torch.stack([p, p], 1)
+        how = {"mode": "nearest", "align_corners": False}
+        found = torch.nn.functional.grid_sample(image, grid[None, None], **how)
+        return ((found - y) ** 2).mean()
+
+    y, p = drawn()
+    wanted = {
+        shifted: ("B106", "e += 1"),
+        cut: ("B105", "detach_()"),
+        nearest: ("B101", "grid"),
+    }
+    for fn, (code, text) in wanted.items():
+        report = bevel.audit(fn, y, p)
+        (finding,) = (f for f in report.findings if f.severity == "error")
+        assert (report.verdict, finding.code) == ("blocked", code)
+        assert text in finding.loc.text
+
+
+def test_a_chain_of_calls_is_named_at_its_own_line():
+    def chained(y, p):
+        x = (
+            p
+            .reshape(-1, 3)
+            .argmax(dim=1)
+        )  # fmt: skip
+        return (x - y[:1]).abs().mean()
+
+    p = torch.rand(9, generator=torch.Generator().manual_seed(0))
+    (finding,) = (f for f in bevel.audit(chained, p, p).findings if f.severity == "error")
+    assert finding.loc.text.strip() == ".argmax(dim=1)"

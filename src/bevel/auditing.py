@@ -26,12 +26,15 @@ from bevel.findings import (
     cut_finding,
     declared_findings,
     escape_finding,
+    failed_finding,
     flat_finding,
     note,
     python_note,
     singular_finding,
     sort_findings,
     unresponsive_findings,
+    writes_in_place,
+    zero_finding,
 )
 from bevel.frontends.arguments import Arguments, select
 from bevel.model_audit import audit_model, is_model
@@ -256,9 +259,15 @@ class _Run:
 
 @dataclass
 class _Audit(_Run):
-    """An audit of a function that could be traced."""
+    """An audit of a function that could be traced.
+
+    Attributes:
+        trace: The function.
+        failure: What differentiation raised, if it did.
+    """
 
     trace: Any
+    failure: Exception | None = None
 
     @property
     def repeats(self) -> int:
@@ -301,7 +310,8 @@ class _Audit(_Run):
         run = executor.value_and_gradient(fn, self.trained, compiled=True)
         try:
             run(self.call.leaves)
-        except Exception:  # a gradient function of the framework's or the user's raised
+        except Exception as error:  # a gradient function of the framework's or the user's raised
+            self.failure = error
             return executor.value_and_gradient(fn, (), compiled=True, missing=len(self.trained))
         return run
 
@@ -323,7 +333,7 @@ class _Audit(_Run):
         if blocked:
             if seen.jumps and recording.flows:
                 cuts = self._blamed(seen) or cuts
-            found = self._errors(cuts) or unresponsive_findings(recording)
+            found = self._errors(cuts) or unresponsive_findings(recording) or self._unseen()
             return self.build("blocked", measured, [*found, *self._kinks()])
         if self._is_optimum(measured):
             text = f"{self.shown} is at an optimum here: the gradient is zero, and rightly so"
@@ -410,6 +420,15 @@ class _Audit(_Run):
     def _errors(self, cuts: Sequence[Event]) -> list[Finding]:
         unique = {(e.node.loc, e.node.native): e for e in reversed(cuts)}
         return [cut_finding(e, self.shown) for e in reversed(_written(unique.values()))]
+
+    def _unseen(self) -> list[Finding]:
+        """What stops a gradient that no operation stops: an error, or a derivative of 0."""
+        recording = self.recording
+        if self.failure is not None:
+            writes = (e for e in recording.events if writes_in_place(e.node.loc))
+            return [failed_finding(self.failure, next(writes, None), self.shown)]
+        ends = deaths(recording, flows(recording, self.executor)) if recording.flows else []
+        return [zero_finding(saturated(recording, self.executor, e), self.shown) for e in ends[:1]]
 
     def _suspects(self, cuts: Sequence[Event]) -> list[Finding]:
         return [] if self.recording.flows else self._errors(cuts)

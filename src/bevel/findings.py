@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -95,6 +96,37 @@ def flat_finding(event: Event, found: Finding) -> Finding:
     )  # fmt: skip
 
 
+def zero_finding(event: Event, prediction: str) -> Finding:
+    """An operation that has a derivative, which is 0 although the value changes."""
+    node = event.node
+    what = _piece(node.loc) or node.name
+    return Finding(
+        "B101", "error", node.name, node.native, node.loc,
+        f"no gradient reaches {prediction} through `{what}`", _RELAX,
+        "its derivative is 0 at all these elements, while the value changes",
+    )  # fmt: skip
+
+
+def failed_finding(error: Exception, event: Event | None, prediction: str) -> Finding:
+    """A gradient that the framework cannot take: values that it needs were written over."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+    op, native = (event.node.name, event.node.native) if event else ("", "")
+    return Finding(
+        "B106", "error", op, native, event.node.loc if event else None,
+        f"no gradient reaches {prediction}: to take it is an error", "write it without changing "
+        "values in place: `x = x + 1`, `torch.where`", reason[:200],
+    )  # fmt: skip
+
+
+# A call of a method that writes in place, an assignment to elements, `+=` and its like.
+_IN_PLACE = re.compile(r"\.\w+[a-z]_\(|\]\s*[-+*/]?=(?!=)|[-+*/]=")
+
+
+def writes_in_place(loc: Loc | None) -> bool:
+    """Whether a line looks as if it wrote over values."""
+    return loc is not None and bool(_IN_PLACE.search(loc.text))
+
+
 def singular_finding(event: Event, is_trap: bool, prediction: str) -> Finding:
     """Where a gradient becomes NaN or infinite."""
     node = event.node
@@ -122,15 +154,12 @@ def declared_findings(recording: Recording, seen: Probe) -> list[Finding]:
     stepped = any(e.node.nature in ("step", "index", "cast") for e in cuts) and (
         bool(seen.jumps) or seen.inconsistent > 0.5
     )
-    # what a declared function does inside may not be seen; that its value jumps is
-    stepped = stepped or bool(customs and seen.jumps)
     cosine, slope = seen.agreement
-    agrees = cosine > 0.99 and abs(slope - 1) < 0.05
     stops = {e.node.loc: e for e in cuts if e.node.nature == "stop"}
     found = []
     for event in customs.values():
         node = event.node
-        if not stepped and not agrees and (seen.inconsistent > 0.5 or seen.unexplained > LASTING):
+        if not stepped and (seen.inconsistent > 0.5 or seen.unexplained > LASTING):
             text = (
                 "the gradient declared here disagrees with the measured derivative: over the lines "
                 f"tried, the value changes {slope:.2g} times as much as declared (cosine "

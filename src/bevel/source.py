@@ -65,7 +65,7 @@ _CALLED = {
     "all": {"all", "reduce_all"},
     "sign": {"sign", "signum", "sgn"},
     "histogram": {"histogram", "histc"},
-    "stop_gradient": {"stop_gradient", "detach"},
+    "stop_gradient": {"stop_gradient", "detach", "detach_"},
     "unique_values": {"unique", "unique_consecutive"},
 }  # fmt: skip
 
@@ -210,11 +210,12 @@ class _Source:
             if not isinstance(node, ast.Lambda):
                 stack.extend(ast.iter_child_nodes(node))
         for expression in together:
-            self._by_line.setdefault(expression.lineno, []).append(expression)
-            if isinstance(owner, ast.Lambda):
-                self._statement[expression.lineno] = together
-            else:
-                self._statement.setdefault(expression.lineno, together)
+            for line in {expression.lineno, _span(expression)[0]}:
+                self._by_line.setdefault(line, []).append(expression)
+                if isinstance(owner, ast.Lambda):
+                    self._statement[line] = together
+                else:
+                    self._statement.setdefault(line, together)
 
     def asking(self, line: int, op: str, native: str) -> list[Span]:
         """The expressions that may have made an operation of a line, in the order of evaluation."""
@@ -250,8 +251,13 @@ def _evaluated(node: ast.expr) -> tuple[int, ...]:
 
 
 def _span(node: ast.expr) -> Span:
-    end = node.end_col_offset if node.end_lineno == node.lineno else None
-    return node.lineno, node.col_offset, end
+    """Where an expression stands; of a chain of calls over several lines, where its last one is."""
+    line, start = node.lineno, node.col_offset
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        named = node.func.end_lineno or line
+        if named != line:
+            line, start = named, (node.func.end_col_offset or 0) - len(node.func.attr.encode())
+    return line, start, node.end_col_offset if node.end_lineno == line else None
 
 
 class _Condition(ast.expr):

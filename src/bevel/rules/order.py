@@ -145,7 +145,7 @@ def reaches(ctx: Context, call: Call, x: Any, y: Any, strictly: bool) -> Any:
     own, rank = y.elements, len(x.tensor.shape)
     is_one = own is not None and own.root is x.tensor and own.by_value and own.which is not None
     by_row = not len(y.tensor.shape) and rank == 1
-    by_row = by_row or (len(y.tensor.shape) == rank and y.tensor.shape[-1] == 1)
+    by_row = by_row or (0 < rank == len(y.tensor.shape) and y.tensor.shape[-1] == 1)
     if not is_one or not by_row:
         return None
     rows = scores(x.tensor, -1)

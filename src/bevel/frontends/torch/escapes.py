@@ -85,6 +85,18 @@ class Escapes(TorchFunctionMode):
         close = torch.isclose(a, b, **rest) if func is torch.allclose else torch.eq(a, b)
         return bool(torch.all(close))
 
+    def detached(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """`x.detach_()`, of which no mode for operations hears."""
+        recorder, x = self._recorder, args[0]
+        var = recorder.read(x)
+        found = func(*args, **kwargs)
+        (kept,) = recorder.emit(
+            "stop_gradient", "aten.detach.default", [var], {},
+            loc=recorder.place("stop_gradient", "detach_"), results=[x],
+        )  # fmt: skip
+        recorder.bind(x, kept)
+        return found
+
     def differences(self, func: Any, args: Any, kwargs: Any) -> Any:
         """`torch.diff`, as people write it: of picked rows, PyTorch's own says where they end."""
         names = ("input", "n", "dim", "prepend", "append")
@@ -422,6 +434,8 @@ _HANDLERS: dict[Any, Callable[..., Any]] = {
     torch.nn.functional.one_hot: Escapes.one_hot,
     torch.diff: Escapes.differences,
     torch.Tensor.diff: Escapes.differences,
+    torch.detach_: Escapes.detached,
+    torch.Tensor.detach_: Escapes.detached,
     torch.isfinite: Escapes.is_finite,
     torch.Tensor.isfinite: Escapes.is_finite,
     torch.isinf: Escapes.is_finite,
