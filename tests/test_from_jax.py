@@ -354,7 +354,11 @@ def test_stop_gradient_is_the_users_only_where_the_user_wrote_it():
     def kept(y_true, y_pred):
         return jnp.mean(lax.stop_gradient(y_pred) * (y_pred - y_true))
 
-    assert first_error(kept, Y, P)[:2] == ("partial", "B105")
+    def lost(y_true, y_pred):
+        return jnp.mean((y_pred - y_true) ** 2 + lax.stop_gradient(y_pred))
+
+    assert first_error(kept, Y, P)[:2] == ("trains", "B402")
+    assert first_error(lost, Y, P)[:2] == ("partial", "B105")
     report = bevel.audit(lambda z: -jax.nn.log_softmax(z)[0], P)
     assert report.verdict == "trains"
     assert not [f for f in report.findings if f.op == "stop_gradient"]

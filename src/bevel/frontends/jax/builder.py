@@ -183,6 +183,8 @@ class Scope:
         if word == "stop_gradient" and not _is_asked_for(frames):
             word = "identity"  # the library's, where it changes no derivative
         known = params(eqn)
+        if name in names.PRODUCTS:
+            known["products"] = True
         if name == "broadcast_in_dim" and _is_implicit(frames):
             known["implicit"] = True
         return self.add(

@@ -51,16 +51,11 @@ def _stack(eqn: Any) -> dict[str, Any]:
     return {"axis": int(eqn.params["axis"])}
 
 
-def _products(eqn: Any) -> dict[str, Any]:
-    return {"products": True}
-
-
 def _same(names: str, op: str, operands: tuple[int, ...], params: Params = _none):
     return {name: (op, operands, params) for name in names.split()}
 
 
 NAMES: dict[str, Entry] = {
-    **_same("dot_general conv_general_dilated", "native", (), _products),
     **_same("gt", "greater", (0, 1)),
     **_same("ge", "greater_equal", (0, 1)),
     **_same("lt lt_to", "less", (0, 1)),
@@ -158,6 +153,9 @@ BROADCASTS = frozenset(
     nextafter and or xor select_n shift_left shift_right_logical shift_right_arithmetic
     """.split()
 )
+
+# Sums of products.
+PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
 
 # Functions with a declared derivative that are a word of the vocabulary.
 DECLARED = {"relu": "relu", "relu6": "relu6"}
