@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from bevel.backend import to_numpy
@@ -83,7 +84,7 @@ class Recording:
                 declared gradient.
         """
         found = set(self.results)
-        stood_for = set() if through_declared else self.estimators()[1]
+        stood_for = set() if through_declared else self.estimators[1]
         for event in reversed(self.events):
             if not any(t in found for t in event.outputs):
                 continue
@@ -93,6 +94,7 @@ class Recording:
                     found.add(token)
         return found
 
+    @cached_property
     def estimators(self) -> tuple[set[int], set[tuple[int, int]]]:
         """Straight-through estimators by sums: `v - stop_gradient(v) + hard`, in any order.
 
@@ -101,6 +103,8 @@ class Recording:
             and the operands, by event and position, for which the gradient of that one stands.
         """
         stopped = {e.outputs[0]: e.inputs[0] for e in self.events if e.node.nature == "stop"}
+        if not stopped:
+            return set(), set()
         whole = set(stopped.values())
         sums: dict[int, dict[int, int]] = {}
         paired: set[int] = set()
@@ -115,7 +119,9 @@ class Recording:
                 for part, share in parts.items():
                     total[part] = total.get(part, 0) + sign * share
             sums[event.outputs[0]] = total
-            pairs = {s for s, v in stopped.items() if total.get(s) and total.get(v) == -total[s]}
+            pairs = {
+                s for s in total if s in stopped and 0 != total[s] == -total.get(stopped[s], 0)
+            }
             if pairs:
                 paired |= pairs
                 hard = (n for n, t in enumerate(event.inputs) if t not in self.live)
@@ -142,7 +148,7 @@ class Recording:
 
         Or whether it takes away what is added besides, and so hides nothing.
         """
-        if not self.estimators()[0].isdisjoint(stop.outputs):
+        if not self.estimators[0].isdisjoint(stop.outputs):
             return True
         wanted = set(stop.inputs)
         for event in reversed(self.events):

@@ -93,8 +93,8 @@ def _exceeds(ctx: Context, strictly: bool, x: Any, y: Any) -> Any:
     p = ctx.step(d, ctx.spread(d, x, y))
     stays = [m for m in (are_same(x, y), is_held(x, y)) if m is not None]
     if stays:
-        at_it = K.logical_and(functools.reduce(K.logical_or, stays), _difference(x, y) == 0)
-        at_it = K.broadcast_to(K.logical_and(at_it, d == 0), K.shape(p))
+        at_it = K.logical_and(functools.reduce(K.logical_or, stays), d == 0)
+        at_it = K.broadcast_to(at_it, K.shape(p))
         p = K.where(at_it, K.cast(not strictly, K.dtype(p)), p)
     return p
 

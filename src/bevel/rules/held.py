@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 from keras import ops as K
@@ -39,9 +40,11 @@ def of_result(node: Node, args: Sequence[Any], value: Any) -> dict[str, Any]:
     theirs = [a.held for a in soft if a.held is not None]
     masks = [own] if own else []
     if len(theirs) == len(soft):
-        masks.append(lambda: _every([held() for held in theirs]))
+        masks.append(lambda: reduce(K.logical_and, [held() for held in theirs]))
     if masks:
-        found["held"] = lambda: _any([K.broadcast_to(m(), K.shape(value)) for m in masks])
+        found["held"] = lambda: reduce(
+            K.logical_or, [K.broadcast_to(m(), K.shape(value)) for m in masks]
+        )
     return found
 
 
@@ -55,20 +58,6 @@ def _bounds(op: str, hard: Sequence[Any]) -> tuple[Any, Any] | None:
     if op == "clip" and len(hard) == 2:
         return K.minimum(*hard), K.maximum(*hard)
     return None
-
-
-def _every(masks: Sequence[Any]) -> Any:
-    found = masks[0]
-    for mask in masks[1:]:
-        found = K.logical_and(found, mask)
-    return found
-
-
-def _any(masks: Sequence[Any]) -> Any:
-    found = masks[0]
-    for mask in masks[1:]:
-        found = K.logical_or(found, mask)
-    return found
 
 
 def chosen(condition: Any, x: Any, y: Any, shape: Any) -> Callable[[], Any]:
@@ -126,4 +115,4 @@ def is_held(*values: Any) -> Any:
     """Where none of the soft ones among some values moves, as a mask; None if nowhere."""
     soft = [v for v in values if isinstance(v, Soft)]
     known = [v.held for v in soft if isinstance(v, Real) and v.held is not None]
-    return _every([mask() for mask in known]) if len(known) == len(soft) else None
+    return reduce(K.logical_and, [mask() for mask in known]) if len(known) == len(soft) else None

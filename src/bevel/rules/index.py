@@ -17,7 +17,7 @@ from bevel import ops
 from bevel.rules import absent
 from bevel.rules.context import Call, Context
 from bevel.rules.rounding import longer, window
-from bevel.rules.structural import moved
+from bevel.rules.structural import arranged
 from bevel.soft import (
     Index,
     Mixture,
@@ -359,9 +359,7 @@ def _without_column(value: Any) -> Any:
         if len(support.shape) > 1:
             support = K.squeeze(support, -2)
         return Index(K.squeeze(value.weights, -2), support, value.dtype, value.is_position)
-    if isinstance(value, Soft):
-        return moved(value, lambda t: [K.squeeze(t, -1)], [value.dtype])[0]
-    return K.squeeze(value, -1)
+    return arranged(value, lambda t: K.squeeze(t, -1))
 
 
 def rank_of(columns: Sequence[Any]) -> int:

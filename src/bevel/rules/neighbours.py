@@ -13,8 +13,8 @@ from keras import ops as K
 from bevel.ops.primitives import cumulated
 from bevel.rules.context import NEARLY_ONE, Call, Context
 from bevel.rules.lifting import is_elementwise
-from bevel.rules.structural import moved
-from bevel.soft import Selected, Soft
+from bevel.rules.structural import arranged
+from bevel.soft import Selected
 
 # All but the first of the rows, and all but the last.
 _LATER, _EARLIER = (1, None), (0, -1)
@@ -54,10 +54,9 @@ def _chances(p: Any) -> Any:
 def _paired(picked: Selected, is_later: bool, count: int) -> Any:
     """Rows as they stand in all pairs."""
 
-    def native(t: Any) -> list[Any]:
+    def change(t: Any) -> Any:
         rest = t.shape[1:]
         table = K.expand_dims(t, 0 if is_later else 1)
-        return [K.reshape(K.broadcast_to(table, (count, count, *rest)), (-1, *rest))]
+        return K.reshape(K.broadcast_to(table, (count, count, *rest)), (-1, *rest))
 
-    rows = picked.rows
-    return moved(rows, native, [rows.dtype])[0] if isinstance(rows, Soft) else native(rows)[0]
+    return arranged(picked.rows, change)

@@ -152,8 +152,7 @@ def reaches(ctx: Context, call: Call, x: Any, y: Any, strictly: bool) -> Any:
     above = (x.tensor > y.tensor) if strictly else (x.tensor >= y.tensor)
     count = K.stop_gradient(K.sum(K.cast(above, K.dtype(rows)), axis=-1, keepdims=True))
     if _is_small(x.tensor.shape):
-        ranks = K.cast(places(rows, "int32"), K.dtype(rows))
-        first = K.cast(K.expand_dims(ranks < count, -1), K.dtype(rows))
+        first = K.cast(K.expand_dims(places(rows, K.dtype(rows)) < count, -1), K.dtype(rows))
         return K.sum(_permutation(ctx, call, rows) * first, axis=-2)
     d = count - 0.5 - _ranks(ctx, rows)
     return ctx.step(d, K.maximum(ctx.spread(d), 1.0))

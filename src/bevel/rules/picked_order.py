@@ -93,9 +93,10 @@ def _found(call: Call, weights: Any) -> Any:
 def span(ctx: Context, call: Call, p: Any) -> Any:
     """From the i-th of them to before the j-th, each from the end where it is negative."""
     start, stop = call.param("spans")
+    bounds = (start or 0, stop)
     picked = call.args[0] if call.args else call.inputs[0]
-    chance = ctx.once(("span", start, stop), p, lambda: _within(p, start or 0, stop))
-    ctx.once("cut", chance, lambda: (p, (start or 0, stop)))
+    chance = ctx.once(("span", *bounds), p, lambda: _within(p, *bounds))
+    ctx.once("cut", chance, lambda: (p, bounds))
     return [Selected(picked.rows, chance, call.dtype, picked.among)]
 
 

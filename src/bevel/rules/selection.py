@@ -30,7 +30,7 @@ from bevel.rules.index import chances, columns_of, places, positions
 from bevel.rules.lifting import is_elementwise
 from bevel.rules.logic import as_prob, blend
 from bevel.rules.scatter import binned
-from bevel.rules.structural import moved
+from bevel.rules.structural import arranged
 from bevel.soft import Index, Prob, Real, Selected, Soft, Stacked, as_float, value_of
 
 
@@ -75,10 +75,7 @@ def partition(ctx: Context, call: Call, rows: Any, part: Any) -> Any:
     if not isinstance(part, Soft):
         return NotImplemented
     parts, rank = call.node.outputs, len(value_of(part).shape)
-    if isinstance(rows, Soft):
-        rows = moved(rows, lambda t: [_flat(t, rank)], [rows.dtype])[0]
-    else:
-        rows = _flat(rows, rank)
+    rows = arranged(rows, lambda t: _flat(t, rank))
     weights, numbers = (_flat(t, rank) for t in positions(ctx, part, len(parts)))
     shares = [K.sum(K.where(numbers == n, weights, 0.0), axis=-1) for n in range(len(parts))]
     return [Selected(rows, p, v.dtype) for p, v in zip(shares, parts, strict=True)]
@@ -246,12 +243,7 @@ def _fit(inputs: Sequence[Any]) -> bool:
 
 def _reshaped(picked: Selected, lengths: tuple[int, ...]) -> Selected:
     """Rows of another shape each."""
-
-    def native(t: Any) -> list[Any]:
-        return [K.reshape(t, (-1, *lengths))]
-
-    is_soft = isinstance(picked.rows, Soft)
-    (rows,) = moved(picked.rows, native, [picked.dtype]) if is_soft else native(picked.rows)
+    rows = arranged(picked.rows, lambda t: K.reshape(t, (-1, *lengths)))
     return Selected(rows, picked.p, picked.dtype, picked.among)
 
 

@@ -182,6 +182,13 @@ def moved(
     return [_moved_index(value, native, n, d, shown) for n, d in enumerate(dtypes)]
 
 
+def arranged(value: Any, change: Callable[[Any], Any]) -> Any:
+    """A value of any kind, hard or soft, whose tensors are all moved the same way."""
+    if not isinstance(value, Soft):
+        return change(value)
+    return moved(value, lambda t: [change(t)], [value.dtype])[0]
+
+
 def _later(
     make: Callable[[], Index] | None, native: Callable[[Any], list[Any]], n: int, dtype: str
 ) -> Callable[[], Index] | None:
