@@ -75,6 +75,23 @@ def assert_alike(expected, found):
         )
 
 
+def under_xla(program, *leaves):
+    compiled = tf.function(lambda *given: values_and_gradient(program, *given), jit_compile=True)
+    return compiled(*leaves)
+
+
+def is_compiled_rightly(recipe, *leaves):
+    """Whether XLA compiles the hard program, and to what it is: not so with all picked rows.
+
+    Their running sums are computed wrongly, and the gradient of two joined lists has no elements.
+    """
+    try:
+        assert_alike(values_and_gradient(recipe, *leaves), under_xla(recipe, *leaves))
+    except (AssertionError, tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+        return False
+    return True
+
+
 def test_every_rule_is_among_the_steps():
     def all_of_them(x, y, n):
         return [recipe(x, y, n) for recipe in one_of_each()]
@@ -128,13 +145,6 @@ def test_a_random_program_is_relaxed_alike_when_run_eagerly(recipe, leaves):
 @settings(max_examples=60)
 def test_a_random_program_is_relaxed_alike_under_xla(recipe, leaves):
     assume(is_moderate(recipe, *leaves) and recipe.gap(*leaves) > TIE)
-    try:
-        hard = tf.function(recipe, jit_compile=True)(*leaves)
-    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
-        assume(False)  # the hard program does not compile
-    # nor may it be compiled wrongly, as running sums of picked rows are
-    pairs = zip(tf.nest.flatten(hard), tf.nest.flatten(recipe(*leaves)), strict=True)
-    assume(all(np.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in pairs))
+    assume(is_compiled_rightly(recipe, *leaves))
     relaxed = relax(recipe, wrt="x")
-    compiled = tf.function(lambda *given: values_and_gradient(relaxed, *given), jit_compile=True)
-    assert_alike(values_and_gradient(relaxed, *leaves), compiled(*leaves))
+    assert_alike(values_and_gradient(relaxed, *leaves), under_xla(relaxed, *leaves))
