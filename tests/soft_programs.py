@@ -451,6 +451,7 @@ ORDERS: dict[str, Callable[[Any], Any]] = {
     "argsort": lambda a: tf.argsort(a),
     "descending": lambda a: tf.argsort(a, direction="DESCENDING"),
     "ranks": lambda a: tf.argsort(tf.argsort(a)),
+    "inverted": lambda a: tf.math.invert_permutation(tf.argsort(a)),
     "top_k": lambda a: tf.tile(tf.math.top_k(a, 3).indices, [2])[:SIZE],
 }
 SORTS: dict[str, Callable[[Any], Any]] = {
@@ -462,6 +463,9 @@ GATHERS: dict[str, Callable[[Any, Any], Any]] = {
     "gather_nd": lambda table, position: tf.gather_nd(table, position[..., None]),
     "unravel_index": lambda table, position: tf.gather_nd(
         table[:, None], tf.transpose(tf.unravel_index(position, [SIZE, 1]))
+    ),
+    "cross_entropy": lambda table, position: tf.nn.sparse_softmax_cross_entropy_with_logits(
+        position, table + tf.linalg.diag(table)
     ),
 }
 SCATTERS: dict[str, Callable[[Any, Any, Any], Any]] = {

@@ -212,6 +212,15 @@ HARD_LIMITS = {
     "masked-column": lambda y, p: tf.reduce_mean(tf.square(tf.reshape(p[p > 0.15], [-1, 1]) - y)),
     "masked-rows-in-a-row": lambda y, p: tf.reduce_mean(tf.concat([p[p > 0.15], y[p < 0.3]], 0)),
     "masked-histogram": lambda y, p: tf.histogram_fixed_width(p[p > 0.15], [0.1, 0.97], 4),
+    "masked-coordinates": lambda y, p: tf.reduce_sum(
+        tf.gather(y, tf.unstack(tf.where(p > 0.35), num=1, axis=1)[0])
+    ),
+    "places-in-an-order": lambda y, p: (
+        tf.cast(tf.math.invert_permutation(tf.argsort(p)), "float32") * y
+    ),
+    "loss-of-soft-labels": lambda y, p: tf.nn.sparse_softmax_cross_entropy_with_logits(
+        labels=tf.argmax(tf.reshape(p, (3, 2)), 1), logits=tf.reshape(2.0 * y + p, (3, 2))
+    ),
     "masked-filled": lambda y, p: tf.scatter_nd(
         tf.where(p > 0.15), tf.ones(tf.shape(tf.where(p > 0.15))[0]), [6]
     ),

@@ -112,6 +112,7 @@ VOCABULARY: dict[str, str] = {
     "unique_values": "index",
     "nonzero": "index",
     "unravel_index": "index",
+    "invert_permutation": "index",
     "one_hot": "position",
     "take": "position",
     "gather_nd": "position",
@@ -122,6 +123,7 @@ VOCABULARY: dict[str, str] = {
     "dynamic_partition": "position",
     "bincount": "position",
     "histogram": "position",
+    "sparse_cross_entropy": "position",
     "set_operation": "position",
     "set_size": "position",
     "identity": "elementwise",
@@ -163,6 +165,7 @@ ENTRIES = {
     "dynamic_partition": (0,),
     "where": (1, 2),
     "one_hot": (1, 2),
+    "sparse_cross_entropy": (0,),
 }
 
 

@@ -69,7 +69,11 @@ RULES: dict[str, Rule] = {
     "argmax": Rule(index.argmax, "weights over the axis"),
     "argmin": Rule(index.argmin, "weights over the axis"),
     "unravel_index": Rule(index.unraveled, "the coordinates, by the weights of the position"),
+    "invert_permutation": Rule(order.inverted, "the place of each element, by its weights"),
     "one_hot": Rule(index.one_hot, "the weights of the index"),
+    "sparse_cross_entropy": Rule(
+        index.sparse_cross_entropy, "the loss of every class, by the weights of the label"
+    ),
     "take": Rule(index.take, "the expected entry"),
     "gather_nd": Rule(index.gather_nd, "the expected entry"),
     "scatter": Rule(scatter.scatter, "each update in shares, by the weights of its index"),

@@ -151,6 +151,20 @@ def one_hot(ctx: Context, call: Call, index: Any, on: Any, off: Any) -> Any:
     )
 
 
+def sparse_cross_entropy(ctx: Context, call: Call, logits: Any, label: Any) -> Any:
+    """What each class would cost as the label, by its weight, and the slope beside it."""
+    classes = value_of(logits).shape[-1]
+    if not isinstance(label, Soft) or classes is None:
+        return NotImplemented
+    weights, support = positions(ctx, label, classes)
+    codes = K.one_hot(support, classes, dtype=K.dtype(weights))
+    shares = K.sum(K.expand_dims(weights, -1) * codes, axis=-2)
+    logarithms = K.log_softmax(as_float(value_of(logits), shares), axis=-1)
+    loss = -K.sum(K.where(shares > 0, shares * logarithms, 0.0), axis=-1)
+    results = (loss, K.exp(logarithms) - shares)
+    return [Real(t, v.dtype) for t, v in zip(results, call.node.outputs, strict=True)]
+
+
 def take(ctx: Context, call: Call, table: Any, index: Any) -> Any:
     """The expected entry: what each position would give, weighted."""
     axis, batch = call.param("axis"), call.param("batch_dims")

@@ -158,6 +158,13 @@ def reaches(ctx: Context, call: Call, x: Any, y: Any, strictly: bool) -> Any:
     return ctx.step(d, K.maximum(ctx.spread(d), 1.0))
 
 
+def inverted(ctx: Context, call: Call, x: Any) -> Any:
+    """The place of each element in an order, which is the order of its positions."""
+    if not isinstance(x, Index) or not _is_order(x):
+        return NotImplemented
+    return _second(x, K.argsort(x.support), call.dtype)[1]
+
+
 def total(ctx: Context, call: Call, x: Any) -> Any:
     """The sum or mean over the first places, or others that stand together: every element counts by
     its chance to be at one of them.

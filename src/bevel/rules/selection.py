@@ -269,6 +269,8 @@ def _keeps_rows(call: Call) -> bool:
         rank = len(value_of(call.args[0].rows).shape) + (call.op == "stack")
         return call.param("axis") % rank != 0
     native, attrs = call.node.native, dict(call.node.attrs)
+    if native == "Unpack":
+        return attrs["axis"] % len(value_of(call.inputs[0].rows).shape) != 0
     if native == "Squeeze":
         return bool(attrs["squeeze_dims"]) and 0 not in attrs["squeeze_dims"]
     if native == "StridedSlice":

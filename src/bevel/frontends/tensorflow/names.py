@@ -189,6 +189,8 @@ NAMES: dict[str, Entry] = {
     **_same("Neg", "negative", (0,)),
     **_same("ArgMax", "argmax", (0,), _arg),
     **_same("UnravelIndex", "unravel_index", (0, 1)),
+    **_same("InvertPermutation", "invert_permutation", (0,)),
+    **_same("SparseSoftmaxCrossEntropyWithLogits", "sparse_cross_entropy", (0, 1)),
     **_same("ArgMin", "argmin", (0,), _arg),
     **_same("TopKV2 TopK", "top_k", (0,), _top_k),
     **_same("InTopKV2 InTopK", "in_top_k", (0, 1), _in_top_k),
