@@ -319,6 +319,7 @@ PICKED = {
     ).std(),
     "as many": lambda y, p: torch.nn.functional.mse_loss(p[p > 0.4], torch.ones_like(p[p > 0.4])),
     "nearest": lambda y, p: torch.cdist((p > 0.4).nonzero().float(), y[:, None]).min(0)[0].sum(),
+    "scattered": lambda y, p: (torch.zeros(9).masked_scatter(p > 0.4, p[p > 0.4]) - y).abs().sum(),
     "bins": lambda y, p: (torch.histc(p[p > 0.4], 3, 0.0, 1.0) ** 2).sum(),
     "distinct": lambda y, p: (
         (torch.unique(p.view(3, 3).argmax(1), return_counts=True)[1] ** 2).sum() + p[p > 0.4].sum()

@@ -80,6 +80,18 @@ LOSSES = {
     ).sum(),
     "bins": lambda y, z: ((torch.histc(label(z), 5, 0, 5) - 2) ** 2).sum(),
     "bins that drop": lambda y, z: ((torch.histc(torch.round(z[:, 0]), 2, -1, 1) - 2) ** 2).sum(),
+    "bins of what moves": lambda y, z: ((torch.histc(z[:, 0], 3, -0.5, 1) - 2) ** 2).sum(),
+    "records": lambda y, z: ((z >= torch.cummax(z, 0).values) * y[:, None]).float().mean(),
+    "for each class": lambda y, z: torch.stack(
+        [
+            ((label(z) == c) & (y == c)).sum() / y.eq(c).sum().clamp(1)
+            for c in torch.unique(torch.cat([y, z.argmax(1)]))
+        ]
+    ).mean(),
+    "for each number": lambda y, z: sum(
+        (n + 1) * ((z.argmax(1) == c) & (y != c)).float().mean()
+        for n, c in enumerate(sorted(z.argmax(1).unique().tolist()))
+    ),
     "edges": lambda y, z: (torch.bucketize(label(z), torch.arange(4.0)) ** 2.0).sum(),
 }
 

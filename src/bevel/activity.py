@@ -53,8 +53,8 @@ def _results(node: Node, moving: set[int]) -> list[bool]:
 def feeding(program: Program) -> set[int]:
     """Ids of values that reach a result on a path that a gradient is meant to take.
 
-    A path ends at a `stop_gradient`, and at a declared gradient it goes on with the operands that
-    the declaration gives a gradient to.
+    A path ends at a `stop_gradient` and where a loop goes over the values that are there; at a
+    declared gradient it goes on with the operands that the declaration gives a gradient to.
     """
     makers = {v.id: node for node in program.nodes for v in node.outputs}
     found: set[int] = set()
@@ -65,7 +65,7 @@ def feeding(program: Program) -> set[int]:
             continue
         found.add(i)
         node = makers.get(i)
-        if node is None or node.nature == "stop":
+        if node is None or node.nature == "stop" or node.param("keeps_values"):
             continue
         if node.op == "custom_gradient":
             declared = node.param("gradients")

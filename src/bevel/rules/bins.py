@@ -123,8 +123,10 @@ def counted(ctx: Context, call: Call, values: Any, limits: Any, p: Any = None) -
         return Real(_counts(call, pairs, limits, count), call.dtype)
     x, limits = _floats(values, limits)
     low, high = limits[0], limits[1]
-    edges = low + (high - low) * K.arange(1, count, dtype=K.dtype(x)) / count
-    shares = _shares(ctx, K.reshape(x, (-1,)), edges)
+    beyond = 1 if call.param("drops") else 0  # what lies beyond the ends has bins of its own
+    numbers = K.arange(1 - beyond, count + beyond, dtype=K.dtype(x))
+    shares = _shares(ctx, K.reshape(x, (-1,)), low + (high - low) * numbers / count)
+    shares = shares[:, beyond : beyond + count]
     shares = shares if p is None else shares * K.expand_dims(p, -1)
     return Real(K.sum(shares, axis=0), call.dtype)
 

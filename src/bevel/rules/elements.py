@@ -95,6 +95,8 @@ def of_result(
         return {"elements": picked(x, value, *node.param("one_of"))}
     if isinstance(x, Real) and node.param("orders") is not None:
         return {"elements": ordered(x, node.param("orders"))}
+    if isinstance(x, Real) and node.param("running"):
+        return {"elements": Elements(elements_of(x).root, None, True)}
     if node.op == "mean" and wholes[:1] == (True,):
         axes, shape = node.param("axis"), value_of(x).shape
         lengths = [shape[a] for a in (range(len(shape)) if axes is None else axes)]

@@ -185,6 +185,8 @@ class Scope:
         known = params(eqn)
         if name in names.PRODUCTS:
             known["products"] = True
+        if name in names.RUNNING:
+            known["running"] = True
         if name == "broadcast_in_dim" and _is_implicit(frames):
             known["implicit"] = True
         return self.add(

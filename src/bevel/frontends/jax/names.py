@@ -157,6 +157,9 @@ BROADCASTS = frozenset(
 # Sums of products.
 PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
 
+# Give for each element one of those up to it.
+RUNNING = frozenset({"cummax", "cummin"})
+
 # Functions with a declared derivative that are a word of the vocabulary.
 DECLARED = {"relu": "relu", "relu6": "relu6"}
 

@@ -100,7 +100,7 @@ _STRICT = frozenset(
     """
     mm bmm mv dot vdot addmm addmv baddbmm addbmm linalg_vector_norm lerp addcmul addcdiv
     convolution scatter scatter_add scatter_reduce index_add index_copy index_put slice_scatter
-    select_scatter masked_scatter native_layer_norm _cdist_forward grid_sampler_2d
+    select_scatter native_layer_norm _cdist_forward grid_sampler_2d
     """.split()
 )
 

@@ -123,6 +123,7 @@ NAMES: dict[str, Entry] = {
     **_unary("unique_dim unique_consecutive _unique", "unique_values"),
     **_same("nonzero", "nonzero", at.nonzero),
     **_same("select", "native", at.select),
+    **_same("unbind", "native", at.unbind),
     **_same("index", "take", at.index),
     **_same("masked_select", "take", at.masked_select),
     **_same("index_select", "take", at.index_select),
@@ -131,6 +132,7 @@ NAMES: dict[str, Entry] = {
     **_same("embedding", "take", at.embedding),
     **_same("gather", "take", at.gather),
     **_same("index_put _index_put_impl", "scatter_update", at.index_put),
+    **_same("masked_scatter", "scatter_update", at.masked_scatter),
     **_same("scatter scatter_reduce", "scatter", at.scatter("scatter_update")),
     **_same("scatter_add", "scatter_add", at.scatter("scatter_add")),
     **_same("index_add", "scatter_add", at.index_add),
@@ -208,6 +210,9 @@ _NO_END = 2**62
 # Sums of products.
 _PRODUCTS = frozenset("mm bmm mv addmm baddbmm addmv convolution".split())
 
+# Give for each element one of those up to it.
+_RUNNING = frozenset({"cummax", "cummin"})
+
 # What each row of the first operand meets by itself.
 _OF_EACH_ROW = frozenset({"mm", "mv", "_cdist_forward", "_euclidean_dist"})
 
@@ -222,6 +227,8 @@ def facts(target: str, args: Sequence[Any]) -> dict[str, Any]:
         return {"products": True, "each_row": name in _OF_EACH_ROW}
     if name in _OF_EACH_ROW:
         return {"each_row": True}
+    if name in _RUNNING:
+        return {"running": True}
     if name == "select" and args[1] % max(args[0].rank, 1) == 0:
         return {"picks": args[2]}
     if name == "slice" and (len(args) < 2 or args[1] % args[0].rank == 0):

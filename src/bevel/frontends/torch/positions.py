@@ -100,6 +100,23 @@ def select(act: Act) -> list[Var]:
     return [act.view(found, act.results[0].shape) if act.results else found]
 
 
+def unbind(act: Act) -> list[Var]:
+    """The parts of a tensor; `for c in x.unique()` goes over the values that are there now."""
+    x = act.args[0]
+    is_over_values = x.id in act.recorder.sized and _are_distinct(act, x)
+    return act.as_it_is(params={"keeps_values": True} if is_over_values else None)
+
+
+def _are_distinct(act: Act, x: Var) -> bool:
+    """Whether values are what `unique` found, handed on as they are."""
+    made = {v.id: node for node in act.recorder.nodes for v in node.outputs}
+    value, node = x.id, made.get(x.id)
+    while node is not None and node.op in ("identity", "astype", "py_call"):
+        value = node.inputs[0]
+        node = made.get(value)
+    return node is not None and node.op == "unique_values" and value == node.outputs[0].id
+
+
 def _mask_of(act: Act, positions: Var) -> Var | None:
     """The mask of one axis whose positions some values are, in another shape perhaps."""
     made = {v.id: node for node in act.recorder.nodes[-8:] for v in node.outputs}
@@ -138,6 +155,14 @@ def index_put(act: Act) -> list[Var]:
     if added is not None:
         return [_put(act, "scatter_add", x, positions, added)]
     return [_put(act, "scatter_add" if add else "scatter_update", x, positions, values)]
+
+
+def masked_scatter(act: Act) -> list[Var]:
+    """The places where a mask is true get the first of some values, one after the other."""
+    x, mask, values = act.args[:3]
+    positions = _picked(act, act.expand(mask, x.shape))
+    values = act.view(act.cast(values, x.dtype), [-1])
+    return [_put(act, "scatter_update", x, positions, _cut(act, values, positions.shape[:1], None))]
 
 
 def _put(act: Act, op: str, table: Var, positions: Var, values: Var) -> Var:
