@@ -229,6 +229,16 @@ def test_a_wrong_declared_gradient_is_a_finding_of_its_own():
     assert "B401" in codes(report, "warning")
 
 
+def test_a_declared_gradient_that_leaves_out_a_branch_is_told_by_what_is_missing():
+    @tf.custom_gradient
+    def leaky(x):
+        return tf.nn.leaky_relu(x, 0.1), lambda upstream: upstream * tf.cast(x > 0, x.dtype)
+
+    report = audit(lambda y_true, y_pred: mse(y_true, leaky(y_pred)), LABELS, SCORES)
+    (finding,) = [f for f in report.findings if f.code == "B401"]
+    assert "% of what the value does is not declared" in finding.message
+
+
 STRAIGHT_THROUGH = {
     "one stop": lambda p: p + tf.stop_gradient(tf.round(p) - p),
     "two stops": lambda p: (p - tf.stop_gradient(p)) + tf.stop_gradient(tf.round(p)),

@@ -17,7 +17,7 @@ import bevel
 from bevel import frontends
 from tests.confusion import relaxed_and_by_weights
 from tests.descent_torch import descend
-from tests.torch_losses import LOSSES
+from tests.torch_losses import LOSSES, Rounding
 
 torch.set_num_threads(1)
 
@@ -299,6 +299,12 @@ def test_soft_positions_behind_a_whole_axis_tend_to_the_hard_ones():
 def test_columns_of_a_table_of_positions_stay_soft_positions():
     found, expected = relaxed_and_by_weights()
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_with_a_declared_gradient_is_a_straight_through_estimator():
+    y, p = torch.tensor([0.3, 1.8, -0.7, 0.1]), torch.tensor([0.6, 0.9, -1.7, 0.4])
+    report = bevel.audit(lambda y, p: ((Rounding.apply(p) - y) ** 2).mean(), y, p)
+    assert {f.code for f in report.findings} == {"B403"}, str(report)
 
 
 PICKED = {

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bevel.probing import kind_of, probe, smoothed_derivative, spread_of, targets
+from bevel.probing import (
+    is_piecewise_constant,
+    kind_of,
+    probe,
+    smoothed_derivative,
+    spread_of,
+    targets,
+)
 from bevel.searching import far_off
 
 REAL = np.array([-1.2, 0.4, 0.1, 2.0, -0.3])
@@ -350,3 +357,11 @@ def test_a_term_without_a_gradient_leaves_its_share_on_the_shortest_lines():
     assert found.unexplained == pytest.approx(0.1 / 1.9, rel=0.05)
     assert found.inconsistent < 0.5
     assert probed(lambda x: np.sum(x**3), lambda x: 3 * x * x).unexplained < 0.01
+
+
+@pytest.mark.parametrize(
+    ("fn", "expected"),
+    [(np.sign, True), (np.round, True), (np.tanh, False), (lambda x: np.maximum(x, 0), False)],
+)
+def test_a_step_is_told_from_what_responds_to_a_small_move(fn, expected):
+    assert is_piecewise_constant(lambda given: [fn(p) for p in given], [REAL]) is expected

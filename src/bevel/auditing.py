@@ -38,7 +38,14 @@ from bevel.findings import (
 )
 from bevel.frontends.arguments import Arguments, select
 from bevel.model_audit import audit_model, is_model
-from bevel.probing import STEPS, Probe, follow_to, probe, smoothed_derivative
+from bevel.probing import (
+    STEPS,
+    Probe,
+    follow_to,
+    is_piecewise_constant,
+    probe,
+    smoothed_derivative,
+)
 from bevel.recording import Event, Recording, is_print, record
 from bevel.report import Finding, Gradient, Report
 from bevel.searching import far_off
@@ -363,12 +370,21 @@ class _Audit(_Run):
             lost += hidden
         findings += self._errors(lost)
         if is_declared and not stops:
-            findings += declared_findings(recording, seen)
+            findings += declared_findings(recording, seen, self._is_step)
         through = [e for e in recording.events if e.node.op == "py_call"]
         findings += [python_note(e) for e in through if e.node.nature == "wrap"]
         findings += self._kinks() + self._meeting_branches(open_cuts, lost)
         findings += self._dead(measured, bool(lost) or measured.probe.unexplained > LASTING)
         return self.build("partial" if lost else "trains", measured, findings)
+
+    def _is_step(self, declared: Event) -> bool:
+        """Whether what a gradient is declared for is piecewise constant."""
+
+        def run(operands: Sequence[np.ndarray]) -> list[np.ndarray]:
+            tensors = [self.executor.tensor(p) for p in operands]
+            return [to_numpy(r) for r in self.executor.run_node(declared.node, tensors)]
+
+        return is_piecewise_constant(run, [to_numpy(p) for p in declared.operands])
 
     def _bad_gradient(self) -> list[Finding]:
         births = births_of_nonfinite(flows(self.recording, self.executor))

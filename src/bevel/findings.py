@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from bevel.errors import TraceError
@@ -36,6 +36,9 @@ _HELP = {
 # The share of a small change from which on a gradient that does not promise it leaves a term out;
 # float32 and curvature leave less.
 LASTING = 0.01
+
+# A factor that is told as one, and not as what is missing, differs from 1 by more than this.
+_NEARLY = 0.05
 
 _RELAX = "bevel.relax makes a loss of it as it is"
 
@@ -147,8 +150,16 @@ def singular_finding(event: Event, is_trap: bool, prediction: str) -> Finding:
     )  # fmt: skip
 
 
-def declared_findings(recording: Recording, seen: Probe) -> list[Finding]:
-    """What is to be said of custom gradients and of `stop_gradient`s that cost nothing."""
+def declared_findings(
+    recording: Recording, seen: Probe, is_step: Callable[[Event], bool]
+) -> list[Finding]:
+    """What is to be said of custom gradients and of `stop_gradient`s that cost nothing.
+
+    Args:
+        recording: A run.
+        seen: What was measured around it.
+        is_step: Whether the function of a custom gradient is piecewise constant.
+    """
     cuts = recording.cuts(recording.reaching(through_declared=True))
     customs = {e.node.loc: e for e in recording.events if e.node.nature == "custom"}
     stepped = any(e.node.nature in ("step", "index", "cast") for e in cuts) and (
@@ -159,23 +170,26 @@ def declared_findings(recording: Recording, seen: Probe) -> list[Finding]:
     found = []
     for event in customs.values():
         node = event.node
-        if not stepped and (seen.inconsistent > 0.5 or seen.unexplained > LASTING):
+        is_stepped = stepped or is_step(event)
+        if not is_stepped and (seen.inconsistent > 0.5 or seen.unexplained > LASTING):
+            how = f"over the lines tried, the value changes {slope:.2g} times as much as declared"
+            if abs(slope - 1) < _NEARLY:
+                how = f"{seen.unexplained:.0%} of what the value does is not declared"
             text = (
-                "the gradient declared here disagrees with the measured derivative: over the lines "
-                f"tried, the value changes {slope:.2g} times as much as declared (cosine "
+                f"the gradient declared here disagrees with the measured derivative: {how} (cosine "
                 f"{cosine:.2f})"
             )
             help = (
                 "check the sign and the factors of the declared gradient; see `bevel explain B401`"
             )
             found.append(Finding("B401", "warning", node.name, node.native, node.loc, text, help))
-        elif stepped and cosine < 0:
+        elif is_stepped and cosine < 0:
             text = (
                 "the gradient declared here points away from the smoothed one (cosine "
                 f"{cosine:.2f})"
             )
             found.append(Finding("B401", "warning", node.name, node.native, node.loc, text))
-        elif stepped:
+        elif is_stepped:
             found.append(_straight_through(event, cosine))
         else:
             text = "a declared gradient is used here; it agrees with the measured derivative"

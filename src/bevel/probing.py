@@ -144,6 +144,27 @@ def spread_of(p: np.ndarray) -> float:
     return 1.0
 
 
+def is_piecewise_constant(
+    run: Callable[[list[np.ndarray]], Sequence[np.ndarray]], operands: Sequence[np.ndarray]
+) -> bool:
+    """Whether nearly all that a function gives stays as it is when its operands move a little.
+
+    Args:
+        run: The function, from arrays to arrays.
+        operands: Where it is looked at; what is no float stays.
+    """
+    rng = np.random.default_rng(0)
+    moved = [
+        (p + 1e-4 * spread_of(p) * rng.choice([-1, 1], p.shape)).astype(p.dtype)
+        if p.dtype.kind == "f"
+        else p
+        for p in map(np.asarray, operands)
+    ]
+    pairs = zip(run(list(operands)), run(moved), strict=True)
+    same = [np.ravel(a == b) for a, b in pairs if np.asarray(a).dtype.kind == "f"]
+    return bool(same and np.mean(np.concatenate(same)) > 0.9)
+
+
 def probe(
     evaluate: Evaluate,
     prediction: Sequence[np.ndarray],
