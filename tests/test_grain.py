@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import bevel
 from bevel import frontends
 from bevel.frontends.running import run_all
-from bevel.grain import Moves, grains
+from bevel.grain import Moves, are_relative, grains
+from tests.descent import Descender
 from tests.wild import cases_tf
 
 LABELS = np.array([0, 1, 0, 1, 1, 0], "float32")
@@ -45,6 +47,47 @@ def test_how_a_value_moves(name):
     first, second = of_the_last_question(fn)
     assert (first.moves, first.is_whole) == (moves, is_whole)
     assert (second.moves, second.is_whole) == (Moves.NOT, True)
+
+
+RELATIVE = {
+    "mean": (lambda y, p: p > tf.reduce_mean(p), True),
+    "standard score": (
+        lambda y, p: (p - tf.reduce_mean(p)) / tf.math.reduce_std(p) > 1.0, True
+    ),
+    "middle of the ends": (
+        lambda y, p: tf.abs(p) > 0.5 * (tf.reduce_max(p) + tf.reduce_min(p)), True
+    ),
+    "mean of distances": (
+        lambda y, p: (lambda d: d > 2 * tf.reduce_mean(d))(
+            tf.norm(tf.reshape(p, (3, 2)), axis=1)
+        ), True,
+    ),
+    "number": (lambda y, p: p > 0.5, False),
+    "labels' mean": (lambda y, p: p > tf.reduce_mean(y), False),
+    "summary alone": (lambda y, p: tf.reduce_mean(p) > 0.5, False),
+    "rows' means": (lambda y, p: tf.reduce_mean(tf.reshape(p, (3, 2)), 1) > y[:3], False),
+    "pairs": (lambda y, p: p[:, None] > p[None, :], False),
+    "counts": (lambda y, p: HITS(p) > tf.reduce_mean(HITS(p)), False),
+    "layer": (lambda y, p: tf.linalg.matvec(tf.eye(6), p - tf.reduce_mean(p)) > 0.1, False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RELATIVE)
+def test_what_is_held_against_a_summary_of_numbers_like_it(name):
+    fn, expected = RELATIVE[name]
+    assert are_relative(of_the_last_question(fn)) is expected
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_threshold_that_moves_with_what_it_divides_is_descended(seed):
+    def missed(y_true, y_pred):
+        above = tf.cast(y_pred > tf.reduce_mean(y_pred, axis=1, keepdims=True), y_pred.dtype)
+        return tf.reduce_mean(tf.abs(above - y_true))
+
+    rng = np.random.default_rng(seed)
+    y, p = (rng.random((2, 32)) < 0.4).astype("float32"), rng.random((2, 32)).astype("float32")
+    descent = Descender(missed, bevel.relax(missed, wrt=1), y, p, maximize=False)(y, p)
+    assert descent.share(0.0) >= 0.93
 
 
 def test_a_loop_is_followed_until_nothing_new_comes_out():

@@ -4,12 +4,15 @@ Whether two floats are equal is one thing for numbers that move smoothly, which 
 the question can only guard a division or a branch; and another for counts and states that happen to
 be stored as floats, whose equality is an event like any other. Which is which is read off the
 structure of the program, and so is which floats are always whole numbers.
+
+So is what numbers are measured by: `p > mean(p)` holds elements against a summary of all of them,
+which moves with each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import reduce
 
@@ -34,20 +37,37 @@ class Grain:
     Attributes:
         moves: How it moves, at most.
         is_whole: Whether it is always a whole number, or a truth.
+        shapes: Of what it is made of that moves smoothly, elements or summaries of them; lengths of
+            1 left out.
+        is_summed: Whether a summary, such as a mean, is among these.
     """
 
     moves: Moves = Moves.SMOOTHLY
     is_whole: bool = False
+    shapes: frozenset[tuple[int | None, ...]] = frozenset()
+    is_summed: bool = False
 
     def joined(self, other: Grain) -> Grain:
         """What holds for a value that is one of two."""
-        return Grain(max(self.moves, other.moves), self.is_whole and other.is_whole)
+        return Grain(
+            max(self.moves, other.moves),
+            self.is_whole and other.is_whole,
+            self.shapes | other.shapes,
+            self.is_summed or other.is_summed,
+        )
 
 
 Grains = dict[int, tuple[Grain, ...]]
 """For a node, by its identity, the grains of its operands."""
 
 UNKNOWN = Grain()
+
+
+def are_relative(operands: Sequence[Grain]) -> bool:
+    """Whether numbers are held against a summary that is made of numbers like them."""
+    shapes = {shape for g in operands for shape in g.shapes}
+    return len(shapes) > 1 and any(g.is_summed for g in operands)
+
 
 _FIXED = frozenset({"shape", "constant", "stop", "effect"})
 
@@ -60,6 +80,10 @@ _KEEPS_WHOLE = frozenset(
     """.split()
 )
 _OF_TWO = frozenset({"add", "subtract", "multiply", "maximum", "minimum", "clip", "remainder"})
+# What acts on each element by itself, or only moves them; the others make new numbers.
+_OF_EACH = frozenset({"elementwise", "kink", "singular", "cast", "structural", "position", "wrap"})
+
+_SUMMARIES = frozenset({"sum", "mean", "max", "min", "prod", "variance", "median", "vector_norm"})
 _MAKES_WHOLE = frozenset({"round", "floor", "ceil", "trunc", "sign", "floor_divide"})
 
 
@@ -73,7 +97,7 @@ def grains(program: Program, trained: Sequence[bool]) -> Grains:
     found: Grains = {}
     heads = (*program.inputs, *program.captures)
     given = [
-        Grain(Moves.SMOOTHLY if moves else Moves.NOT, _is_discrete(v))
+        _moving(v) if moves else Grain(Moves.NOT, _is_discrete(v))
         for v, moves in zip(heads, trained, strict=True)
     ]
     _follow(program, given, found)
@@ -103,7 +127,7 @@ def _results(node: Node, operands: Sequence[Grain], found: Grains) -> list[Grain
         branches = [_follow(p, operands[1:], found) for p in node.programs]
         least = Moves.STEPS if operands[0].moves else Moves.NOT
         chosen = [reduce(Grain.joined, options) for options in zip(*branches, strict=True)]
-        return [Grain(max(g.moves, least), g.is_whole) for g in chosen]
+        return [replace(g, moves=max(g.moves, least)) for g in chosen]
     moves = _moves(node, operands)
     return [_made(node, v, moves, operands) for v in node.outputs]
 
@@ -137,6 +161,12 @@ def _moves(node: Node, operands: Sequence[Grain]) -> Moves:
     return max([Moves.STEPS, *(operands[n].moves for n in entries)])
 
 
+def _moving(value: Value, is_whole: bool = False, is_summed: bool = False) -> Grain:
+    """A value that moves smoothly, made of numbers of its own shape."""
+    shape = tuple(n for n in value.shape or () if n != 1)
+    return Grain(Moves.SMOOTHLY, is_whole or _is_discrete(value), frozenset({shape}), is_summed)
+
+
 def _made(node: Node, value: Value, moves: Moves, operands: Sequence[Grain]) -> Grain:
     if _is_discrete(value):
         return Grain(min(moves, Moves.STEPS), True)
@@ -153,7 +183,15 @@ def _made(node: Node, value: Value, moves: Moves, operands: Sequence[Grain]) -> 
     keeps = keeps or bool(node.param("products"))
     if node.op in _OF_TWO and len(spoken_of) < 2:  # the other one is no operand
         keeps = False
-    return Grain(moves, keeps and all(g.is_whole for g in spoken_of))
+    is_whole = keeps and all(g.is_whole for g in spoken_of)
+    if moves is not Moves.SMOOTHLY:
+        return Grain(moves, is_whole)
+    if node.op in _SUMMARIES or node.param("one_of"):
+        return _moving(value, is_whole, is_summed=True)
+    if node.nature not in _OF_EACH:
+        return _moving(value, is_whole)
+    made = reduce(Grain.joined, operands)
+    return Grain(moves, is_whole, made.shapes, made.is_summed)
 
 
 def _is_discrete(value: Value) -> bool:

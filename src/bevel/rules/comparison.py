@@ -58,7 +58,7 @@ def inequality(ctx: Context, call: Call, x: Any, y: Any) -> Any:
             return Prob(found)
         if (found := reaches(ctx, call, y, x, op != "greater")) is not None:
             return Prob(1 - found)
-        return Prob(_exceeds(ctx, op == "greater", x, y))
+        return Prob(_exceeds(ctx, call, op == "greater", x, y))
     d = _difference(x, y)
     d = d - 0.5 if op == "greater" else d + 0.5
     return Prob(ctx.step(d, K.maximum(ctx.spread(d, x, y), 1.0)))
@@ -84,13 +84,13 @@ def _share_exceeds(ctx: Context, strictly: bool, x: Any, y: Any) -> Any:
 _NEAR = 1e-3
 
 
-def _exceeds(ctx: Context, strictly: bool, x: Any, y: Any) -> Any:
+def _exceeds(ctx: Context, call: Call, strictly: bool, x: Any, y: Any) -> Any:
     """The chance of x > y, or of x >= y, of numbers that are not whole."""
     # as x > y of what is clamped: -y >= -x is the same question from the other side
     left, right = unclamped(x, y, strictly), unclamped(y, x, not strictly)
     like = next(v for v in (left, right) if "float" in K.dtype(v))
     d = as_float(left, like) - as_float(right, like)
-    p = ctx.step(d, ctx.spread(d, x, y))
+    p = ctx.crossing(call, d, ctx.spread(d, x, y))
     stays = [m for m in (are_same(x, y), is_held(x, y)) if m is not None]
     if stays:
         at_it = K.logical_and(functools.reduce(K.logical_or, stays), d == 0)

@@ -9,13 +9,17 @@ from typing import Any
 from keras import ops as K
 
 from bevel import ops
-from bevel.grain import UNKNOWN, Grain, Grains
+from bevel.grain import UNKNOWN, Grain, Grains, are_relative
 from bevel.program import Node
 from bevel.soft import Real, Soft, as_float, value_of
 
 # How much wider a step of a staircase is than that of a comparison. Chosen by descent: at 1 the
 # middle of a stair is so flat that a quantised value stays where it is; at 3 it moves on.
 STAIR = 3.0
+
+# How many times as wide as others half of a step is, at a threshold that moves with what it
+# divides. By descent: up to 10 it helps, above that peaks are lost among what is near them.
+_WIDE = 10.0
 
 # A chance whose complement still has a logarithm with a usable derivative.
 NEARLY_ONE = 1 - 1e-6
@@ -121,6 +125,18 @@ class Context:
     def step(self, d: Any, scale: Any) -> Any:
         """The chance that d > 0."""
         return ops.step(d, temperature=self.temperature, kernel=self.kernel, scale=scale)
+
+    def crossing(self, call: Call, d: Any, scale: Any) -> Any:
+        """The chance that d > 0, for an answer that the node gives to its operands.
+
+        A threshold that is a summary of the very numbers it divides has a slope that all of them
+        share, and near it that is larger than what a narrow step leaves to one far off: of such a
+        step half is wide.
+        """
+        p = self.step(d, scale)
+        if not are_relative(self.grains_of(call)):
+            return p
+        return 0.5 * p + 0.5 * self.step(d, _WIDE * scale)
 
     def bump(self, d: Any, scale: Any) -> Any:
         """The chance that d is 0."""

@@ -24,7 +24,7 @@ def sign(ctx: Context, call: Call, x: Any) -> Any:
     """The sign is 1 with chance p and -1 with chance 1 - p."""
     if not isinstance(x, Real):
         return NotImplemented
-    p = ctx.step(x.tensor, ctx.spread(x.tensor, x))
+    p = ctx.crossing(call, x.tensor, ctx.spread(x.tensor, x))
     one = K.convert_to_tensor(1, dtype=x.dtype)
     return Mixture(lambda: [(1 - p, -one), (p, one)], 2, x.dtype, lambda: 2 * p - 1)
 
