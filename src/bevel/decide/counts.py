@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from bevel.errors import BevelValueError
-
 Counts = Callable[[Any, Any, Any, Any], Any]
 
 
@@ -44,19 +42,3 @@ METRICS: dict[str, Counts] = {
     "mcc": _mcc,
 }
 """Metrics by name, as functions of the four counts; a ratio without a denominator is 0."""
-
-
-def metric_of(metric: str | Counts) -> Counts:
-    """The function of a name, and a function as it is.
-
-    Raises:
-        BevelValueError: there is no metric of that name.
-    """
-    if callable(metric):
-        return metric
-    if metric not in METRICS:
-        raise BevelValueError(
-            f"`metric` must be one of {', '.join(METRICS)}, or a function of (tp, fp, fn, tn); got "
-            f"{metric!r}."
-        )
-    return METRICS[metric]
