@@ -84,6 +84,10 @@ def _classes(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.eye(3)[np.arange(n) % 5 // 2], p
 
 
+def _labels(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
+    return (np.arange(2 * n).reshape(n, 2) % 5 < 2) * 1.0, rng.random((n, 2))
+
+
 def _pixels(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
     return (rng.random((n, 4, 1)) < 0.4) * 1.0, rng.random((n, 4, 1))
 
@@ -94,6 +98,10 @@ def _decided(p: np.ndarray) -> np.ndarray:
 
 def _of_classes(score: Callable[..., float], **how: Any) -> Callable[..., float]:
     return lambda y, p: score(y.argmax(-1), p.argmax(-1), **how)
+
+
+def _mean(score: Callable[..., float]) -> Callable[[np.ndarray, np.ndarray], float]:
+    return lambda y, p: float(np.mean([score(a, b > 0.5) for a, b in zip(y.T, p.T, strict=True)]))
 
 
 def _map(y: np.ndarray, s: np.ndarray) -> float:
@@ -255,6 +263,10 @@ TABLE = (
         _of_classes(metrics.balanced_accuracy_score), SHARP, link=_softmax),
     Row("GMean", lambda **how: losses.BalancedAccuracy(geometric=True, **how), _classes, _gmean,
         SHARP, link=_softmax),
+    Row("MCC by softmax", lambda **how: losses.MCC(kernel="logistic", **how), _classes,
+        _of_classes(metrics.matthews_corrcoef), SHARP, link=_softmax, brief=True),
+    Row("MCC of labels", lambda **how: losses.MCC(multi_label=True, kernel="arctan", **how),
+        _labels, _mean(metrics.matthews_corrcoef), SHARP, link=_sigmoid, brief=True),
     Row("Dice", losses.Dice, _pixels,
         lambda y, p: metrics.f1_score(y.ravel(), p.ravel() > 0.5), {}, _decided, _sigmoid),
     Row("Jaccard", losses.Jaccard, _pixels,

@@ -29,7 +29,7 @@ class Columns(Surrogate):
     def values(self, y_true: Any, y_pred: Any, weights: Any) -> tuple[Any, Any]:
         w = columns(full_weights(weights, y_pred))
         y, s = columns(K.cast(y_true, y_pred.dtype)), columns(y_pred)
-        by_class = self._by_class(s.shape[0], s.dtype)
+        by_class = numbers_by_class(self.class_weight, s.shape[0], s.dtype)
         if self.average == "micro":
             w = w if by_class is None else w * by_class[:, None]
             y, s, w = (K.reshape(t, (1, -1)) for t in (y, s, w))
@@ -49,15 +49,21 @@ class Columns(Surrogate):
         """
         raise NotImplementedError
 
-    def _by_class(self, count: Any, dtype: Any) -> Any:
-        if self.class_weight is None:
-            return None
-        if count is not None and len(self.class_weight) != count:
-            raise BevelValueError(
-                f"`class_weight` holds {len(self.class_weight)} numbers and y_pred {count} "
-                "columns; give one for each."
-            )
-        return K.convert_to_tensor(self.class_weight, dtype=dtype)
+
+def numbers_by_class(class_weight: list[float] | None, count: Any, dtype: Any) -> Any:
+    """The numbers as a tensor, or None.
+
+    Raises:
+        BevelValueError: There is not one for each column.
+    """
+    if class_weight is None:
+        return None
+    if count is not None and len(class_weight) != count:
+        raise BevelValueError(
+            f"`class_weight` holds {len(class_weight)} numbers and y_pred {count} columns; give "
+            "one for each."
+        )
+    return K.convert_to_tensor(class_weight, dtype=dtype)
 
 
 def averaging(average: str, class_weight: Any) -> dict[str, Any]:

@@ -13,68 +13,127 @@ import keras
 from keras import ops as K
 
 from bevel.errors import BevelValueError
+from bevel.losses.columns import averaging, numbers_by_class
 from bevel.losses.surrogate import Surrogate, full_weights, present, ratio
 from bevel.ops import argmax, greater
 from bevel.ops.arguments import choose
+from bevel.ops.kernels import KERNELS
 
-AVERAGES = ("micro", "macro", "weighted", "none")
 KAPPAS = ("none", "linear", "quadratic")
 
 
 class _Confusion(Surrogate):
-    """A loss computed from a confusion matrix.
+    """A loss computed from a confusion matrix; what its settings mean says `FBeta`.
 
     Predictions of shape (n, c) with `multi_label` are c decisions of their own, without it one
     among c classes; (n,) and (n, 1) are one decision.
     """
 
     class_numbers: ClassVar[bool] = True
-    from_logits: bool
-    multi_label: bool
+    average: str
+    class_weight: list[float] | None
+    ignore_class: int | None
     threshold: float
+    multi_label: bool
+    from_logits: bool
+    kernel: str
     temperature: float
+
+    def __init__(
+        self,
+        own: dict[str, Any],
+        *,
+        average: str = "macro",
+        class_weight: Any = None,
+        ignore_class: int | None = None,
+        threshold: float = 0.5,
+        multi_label: bool = False,
+        from_logits: bool = False,
+        kernel: str = "algebraic",
+        temperature: float = 0.1,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        choose("kernel", kernel, KERNELS)
+        super().__init__(
+            reduction, name, dtype, **own, **averaging(average, class_weight),
+            ignore_class=ignore_class, threshold=threshold, multi_label=multi_label,
+            from_logits=from_logits, kernel=kernel, temperature=temperature,
+        )  # fmt: skip
 
     def values(self, y_true: Any, y_pred: Any, weights: Any) -> tuple[Any, Any]:
         w = full_weights(weights, y_pred)
-        single = len(y_pred.shape) == 1 or y_pred.shape[-1] == 1
-        if single or self.multi_label:
-            y, decided = K.cast(y_true, y_pred.dtype), self._above(y_pred, w)
-            y, decided, w = (K.reshape(t, (-1, 1) if single else (-1, y_pred.shape[-1]))
-                             for t in (y, decided, w))  # fmt: skip
-            return self.of_matrix(self._of_labels(y, decided, w), positive_only=True)
-        return self.of_matrix(self._of_classes(y_true, y_pred, w), positive_only=False)
+        columns = y_pred.shape[-1] if len(y_pred.shape) > 1 else 1
+        by_class = numbers_by_class(self.class_weight, columns, w.dtype)
+        if columns > 1 and not self.multi_label:
+            return self.of_classes(self._of_classes(y_true, y_pred, w), by_class)
+        matrices = self._of_labels(y_true, y_pred, w, columns)
+        if self.average == "micro":
+            matrices = matrices if by_class is None else matrices * by_class[:, None, None]
+            return self.of_matrices(K.sum(matrices, axis=0, keepdims=True))
+        values, shares = self.of_matrices(matrices)
+        if self.average == "weighted":
+            shares = shares * K.sum(matrices[:, 1], axis=-1)
+        return values, shares if by_class is None else shares * by_class
 
-    def of_matrix(self, matrix: Any, positive_only: bool) -> tuple[Any, Any]:
-        """The values and their weights, from counts of shape (labels, true class, decided class).
+    def of_matrices(self, matrices: Any) -> tuple[Any, Any]:
+        """The value of each matrix, and 1 or 0: whether it has one.
 
-        For c labels of their own there are c matrices of two classes, of which the second is the
-        one that is looked for; else there is one matrix, and no class is above the others.
+        Args:
+            matrices: Counts of shape (labels, true class, decided class). Of two classes the second
+                is the one that is looked for.
         """
         raise NotImplementedError
 
-    def _above(self, y_pred: Any, w: Any) -> Any:
-        """How likely each prediction lies above the threshold."""
-        cut = self.threshold
-        if self.from_logits:
-            y_pred = K.sigmoid(y_pred)
-        scale = _typical(K.abs(K.stop_gradient(y_pred) - cut), w)
-        return greater(y_pred, cut, temperature=self.temperature, kernel="algebraic", scale=scale)
+    def of_classes(self, matrix: Any, by_class: Any) -> tuple[Any, Any]:
+        """The values and their weights where no class is above the others.
 
-    def _of_labels(self, y: Any, decided: Any, w: Any) -> Any:
-        rows = [K.sum(w * a * b, axis=0) for a in (1 - y, y) for b in (1 - decided, decided)]
+        Args:
+            matrix: Counts of shape (1, true class, decided class).
+            by_class: A number for each class, or None. A factor of its rows, if the matrix has one
+                value for all classes.
+        """
+        return self.of_matrices(matrix if by_class is None else matrix * by_class[:, None])
+
+    def _of_labels(self, y_true: Any, y_pred: Any, w: Any, columns: int) -> Any:
+        """A matrix for each label of its own."""
+        if tuple(y_true.shape[1:]) != tuple(y_pred.shape[1:]):
+            raise BevelValueError(
+                f"`{self.name}` of labels of their own needs y_true of the shape of y_pred, "
+                f"{tuple(y_pred.shape)}; got {tuple(y_true.shape)}."
+            )
+        if self.ignore_class is not None:
+            y_true, w = _without(y_true == self.ignore_class, y_true, w)
+        p = K.sigmoid(y_pred) if self.from_logits else y_pred
+        scale = _typical(K.abs(K.stop_gradient(p) - self.threshold), w)
+        decided = greater(
+            p, self.threshold, temperature=self.temperature, kernel=self.kernel, scale=scale
+        )
+        y, d, w = (K.reshape(t, (-1, columns)) for t in (K.cast(y_true, p.dtype), decided, w))
+        rows = [K.sum(w * a * b, axis=0) for a in (1 - y, y) for b in (1 - d, d)]
         return K.reshape(K.stack(rows, axis=-1), (-1, 2, 2))
 
     def _of_classes(self, y_true: Any, y_pred: Any, w: Any) -> Any:
+        """One matrix of all classes."""
         classes = y_pred.shape[-1]
-        if len(y_true.shape) < len(y_pred.shape) or y_true.shape[-1] == 1:
-            y_true = K.one_hot(K.cast(K.reshape(y_true, (-1,)), "int32"), classes, dtype=w.dtype)
-        y = K.cast(K.reshape(y_true, (-1, classes)), w.dtype)
+        w = K.reshape(w, (-1, classes))[:, :1]
+        if self.takes_numbers(y_true, y_pred):
+            numbers = K.reshape(y_true, (-1, 1))
+            if self.ignore_class is not None:
+                numbers, w = _without(numbers == self.ignore_class, numbers, w)
+            y = K.one_hot(K.cast(numbers[:, 0], "int32"), classes, dtype=w.dtype)
+        else:
+            y = K.cast(K.reshape(y_true, (-1, classes)), w.dtype)
+            # a label beyond the classes has no column that could be 1
+            if self.ignore_class is not None and 0 <= self.ignore_class < classes:
+                w = w * (1 - y[:, self.ignore_class, None])
         p = K.reshape(y_pred, (-1, classes))
         # logarithms keep the distance of a class that has lost from the others that have
         score = p if self.from_logits else K.log(K.maximum(p, 1e-30))
-        w = K.reshape(w, (-1, classes))[:, :1]
         scale = _typical(K.abs(K.stop_gradient(score - K.mean(score, -1, keepdims=True))), w)
-        decided = argmax(score, temperature=self.temperature, kernel="cauchy", scale=scale)
+        kernel = "softmax" if self.kernel == "logistic" else "cauchy"
+        decided = argmax(score, temperature=self.temperature, kernel=kernel, scale=scale)
         return K.expand_dims(K.matmul(K.transpose(w * y), decided), 0)
 
 
@@ -86,15 +145,25 @@ class FBeta(_Confusion):
 
     Args:
         beta: How many times as much recall counts as precision, > 0.
-        average: `macro` averages over classes (for one label there is one), `weighted` by how many
-            rows have each, `micro` adds their counts first, `none` keeps them.
-        threshold: Where a prediction of labels 0 and 1 counts as 1.
-        multi_label: Whether predictions (n, c) are c labels of their own instead of c classes.
-        from_logits: Whether predictions are logits.
-        temperature: How soft a decision is, in units of the typical distance to its threshold.
-        reduction: `sum_over_batch_size`, `sum`, or None for one value for each class.
-        name: Name of the loss.
-        dtype: The dtype to compute in.
+        **settings: Those that all losses of a confusion matrix have:
+
+            average: Over classes, or labels of their own: `macro` takes their mean (for one label
+                there is one), `weighted` by how many rows have each, `micro` adds their counts
+                first, `none` keeps them.
+            class_weight: A number >= 0 for each class, or label of its own: how much it counts in
+                the mean; with `micro` a factor of its counts. Or None.
+            ignore_class: A label, such as 255 or -1, whose rows do not count, of labels 0 and 1
+                those elements; or None.
+            threshold: Where a prediction of labels 0 and 1 counts as 1, 0.5.
+            multi_label: Whether predictions (n, c) are c labels of their own instead of c classes.
+            from_logits: Whether predictions are logits.
+            kernel: How a decision is soft. For labels 0 and 1 a kernel of `bevel.ops.greater`;
+                among several classes `logistic` is a softmax, and all others are weights with heavy
+                tails, `cauchy` of `bevel.ops.argmax`.
+            temperature: How soft a decision is, in units of the typical distance to its threshold.
+            reduction: `sum_over_batch_size`, `sum`, or None for one value for each class or label.
+            name: Name of the loss.
+            dtype: The dtype to compute in.
 
     Raises:
         BevelValueError: an argument cannot be used; shapes, labels or weights do not fit when
@@ -110,40 +179,31 @@ class FBeta(_Confusion):
         0.2
     """
 
-    def __init__(
-        self,
-        *,
-        beta: float = 1.0,
-        average: str = "macro",
-        threshold: float = 0.5,
-        multi_label: bool = False,
-        from_logits: bool = False,
-        temperature: float = 0.1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        choose("average", average, AVERAGES)
+    def __init__(self, *, beta: float = 1.0, **settings: Any) -> None:
         if beta <= 0:
             raise BevelValueError(f"`beta` must be > 0; got {beta}.")
-        super().__init__(
-            reduction, name, dtype, beta=beta, average=average, threshold=threshold,
-            multi_label=multi_label, from_logits=from_logits, temperature=temperature,
-        )  # fmt: skip
+        super().__init__({"beta": beta}, **settings)
 
-    def of_matrix(self, matrix: Any, positive_only: bool) -> tuple[Any, Any]:
-        if positive_only:
-            tp, true, found = matrix[:, 1, 1], K.sum(matrix[:, 1], -1), K.sum(matrix[:, :, 1], -1)
-        else:
-            tp = K.diagonal(matrix[0])
-            true, found = K.sum(matrix[0], axis=1), K.sum(matrix[0], axis=0)
+    def of_matrices(self, matrices: Any) -> tuple[Any, Any]:
+        true, found = K.sum(matrices[:, 1], -1), K.sum(matrices[:, :, 1], -1)
+        return self._of_counts(matrices[:, 1, 1], true, found)
+
+    def of_classes(self, matrix: Any, by_class: Any) -> tuple[Any, Any]:
+        tp = K.diagonal(matrix[0])
+        true, found = K.sum(matrix[0], axis=1), K.sum(matrix[0], axis=0)
         if self.average == "micro":
-            tp, true, found = (K.sum(t, keepdims=True) for t in (tp, true, found))
+            factor = K.ones_like(tp) if by_class is None else by_class
+            tp, true, found = (K.sum(factor * t, axis=0, keepdims=True) for t in (tp, true, found))
+            return self._of_counts(tp, true, found)
+        values, shares = self._of_counts(tp, true, found)
+        shares = true if self.average == "weighted" else shares
+        return values, shares if by_class is None else shares * by_class
+
+    def _of_counts(self, tp: Any, true: Any, found: Any) -> tuple[Any, Any]:
         square = self.beta**2
         total = square * true + found
         some = present(total)
-        loss = some - ratio((1 + square) * tp, total)
-        return loss, true if self.average == "weighted" else some
+        return some - ratio((1 + square) * tp, total), some
 
 
 @keras.saving.register_keras_serializable(package="bevel")
@@ -154,13 +214,9 @@ class MCC(_Confusion):
     right, t_k of class k and p_k decided as k (Gorodkin, Computational Biology and Chemistry 2004).
 
     Args:
-        threshold: Where a prediction of labels 0 and 1 counts as 1.
-        multi_label: Whether predictions (n, c) are c labels of their own instead of c classes.
-        from_logits: Whether predictions are logits.
-        temperature: How soft a decision is, in units of the typical distance to its threshold.
-        reduction: Over labels of their own: `sum_over_batch_size`, `sum`, or None.
-        name: Name of the loss.
-        dtype: The dtype to compute in.
+        **settings: Those of `FBeta` without beta. Several classes have one value, so that `average`
+            has no effect on them, and a number of `class_weight` is a factor of the rows of a true
+            class.
 
     Raises:
         BevelValueError: an argument cannot be used; shapes, labels or weights do not fit when
@@ -175,24 +231,11 @@ class MCC(_Confusion):
         0.423
     """
 
-    def __init__(
-        self,
-        *,
-        threshold: float = 0.5,
-        multi_label: bool = False,
-        from_logits: bool = False,
-        temperature: float = 0.1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            reduction, name, dtype, threshold=threshold, multi_label=multi_label,
-            from_logits=from_logits, temperature=temperature,
-        )  # fmt: skip
+    def __init__(self, **settings: Any) -> None:
+        super().__init__({}, **settings)
 
-    def of_matrix(self, matrix: Any, positive_only: bool) -> tuple[Any, Any]:
-        shares = _shares(matrix)
+    def of_matrices(self, matrices: Any) -> tuple[Any, Any]:
+        shares = _shares(matrices)
         true, found = K.sum(shares, axis=2), K.sum(shares, axis=1)
         right = K.sum(K.diagonal(shares, axis1=1, axis2=2), axis=-1)
         covariance = right - K.sum(true * found, axis=-1)
@@ -213,13 +256,9 @@ class CohenKappa(_Confusion):
 
     Args:
         weights: `none`, `linear` or `quadratic`.
-        threshold: Where a prediction of labels 0 and 1 counts as 1.
-        multi_label: Whether predictions (n, c) are c labels of their own instead of c classes.
-        from_logits: Whether predictions are logits.
-        temperature: How soft a decision is, in units of the typical distance to its threshold.
-        reduction: Over labels of their own: `sum_over_batch_size`, `sum`, or None.
-        name: Name of the loss.
-        dtype: The dtype to compute in.
+        **settings: Those of `FBeta` without beta. Several classes have one value, so that `average`
+            has no effect on them, and a number of `class_weight` is a factor of the rows of a true
+            class.
 
     Raises:
         BevelValueError: an argument cannot be used; shapes, labels or weights do not fit when
@@ -234,27 +273,13 @@ class CohenKappa(_Confusion):
         0.5
     """
 
-    def __init__(
-        self,
-        *,
-        weights: str = "none",
-        threshold: float = 0.5,
-        multi_label: bool = False,
-        from_logits: bool = False,
-        temperature: float = 0.1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
+    def __init__(self, *, weights: str = "none", **settings: Any) -> None:
         choose("weights", weights, KAPPAS)
-        super().__init__(
-            reduction, name, dtype, weights=weights, threshold=threshold, multi_label=multi_label,
-            from_logits=from_logits, temperature=temperature,
-        )  # fmt: skip
+        super().__init__({"weights": weights}, **settings)
 
-    def of_matrix(self, matrix: Any, positive_only: bool) -> tuple[Any, Any]:
-        shares = _shares(matrix)
-        places = K.arange(matrix.shape[-1], dtype=shares.dtype)
+    def of_matrices(self, matrices: Any) -> tuple[Any, Any]:
+        shares = _shares(matrices)
+        places = K.arange(matrices.shape[-1], dtype=shares.dtype)
         distance = K.abs(places[:, None] - places[None, :])
         power = {"none": 0, "linear": 1, "quadratic": 2}[self.weights]
         cost = K.cast(distance > 0, shares.dtype) if power == 0 else distance**power
@@ -269,13 +294,8 @@ class BalancedAccuracy(_Confusion):
 
     Args:
         geometric: Whether to take the geometric mean of the recalls (G-mean).
-        threshold: Where a prediction of labels 0 and 1 counts as 1.
-        multi_label: Whether predictions (n, c) are c labels of their own instead of c classes.
-        from_logits: Whether predictions are logits.
-        temperature: How soft a decision is, in units of the typical distance to its threshold.
-        reduction: Over labels of their own: `sum_over_batch_size`, `sum`, or None.
-        name: Name of the loss.
-        dtype: The dtype to compute in.
+        **settings: Those of `FBeta` without beta. Several classes have one value, so that `average`
+            has no effect on them, and `class_weight` weighs their recalls in it.
 
     Raises:
         BevelValueError: an argument cannot be used; shapes, labels or weights do not fit when
@@ -290,35 +310,32 @@ class BalancedAccuracy(_Confusion):
         0.25
     """
 
-    def __init__(
-        self,
-        *,
-        geometric: bool = False,
-        threshold: float = 0.5,
-        multi_label: bool = False,
-        from_logits: bool = False,
-        temperature: float = 0.1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str | None = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            reduction, name, dtype, geometric=geometric, threshold=threshold,
-            multi_label=multi_label, from_logits=from_logits, temperature=temperature,
-        )  # fmt: skip
+    def __init__(self, *, geometric: bool = False, **settings: Any) -> None:
+        super().__init__({"geometric": geometric}, **settings)
 
-    def of_matrix(self, matrix: Any, positive_only: bool) -> tuple[Any, Any]:
-        true = K.sum(matrix, axis=2)
-        recall = ratio(K.diagonal(matrix, axis1=1, axis2=2), true)
-        some = present(true)
-        count = K.sum(some, axis=-1)
+    def of_matrices(self, matrices: Any) -> tuple[Any, Any]:
+        return self._of_recalls(matrices, None)
+
+    def of_classes(self, matrix: Any, by_class: Any) -> tuple[Any, Any]:
+        return self._of_recalls(matrix, by_class)
+
+    def _of_recalls(self, matrices: Any, by_class: Any) -> tuple[Any, Any]:
+        true = K.sum(matrices, axis=2)
+        recall = ratio(K.diagonal(matrices, axis1=1, axis2=2), true)
+        share = present(true) if by_class is None else present(true) * by_class
+        total = K.sum(share, axis=-1)
         if self.geometric:
-            logs = some * K.log(K.maximum(recall, 1e-12))
-            mean = K.exp(ratio(K.sum(logs, axis=-1), count))
+            logs = share * K.log(K.maximum(recall, 1e-12))
+            mean = K.exp(ratio(K.sum(logs, axis=-1), total))
         else:
-            mean = ratio(K.sum(some * recall, axis=-1), count)
-        rows = present(count)
-        return rows * (1 - mean), rows
+            mean = ratio(K.sum(share * recall, axis=-1), total)
+        some = present(total)
+        return some * (1 - mean), some
+
+
+def _without(ignored: Any, labels: Any, weights: Any) -> tuple[Any, Any]:
+    """Labels and weights with a 0 where one is ignored."""
+    return tuple(K.where(ignored, K.zeros_like(t), t) for t in (labels, weights))
 
 
 def _typical(distance: Any, w: Any) -> Any:
