@@ -46,9 +46,8 @@ def sharp(name: str, **how: Any) -> Any:
 def test_averages_over_labels(name: str) -> None:
     of = EVERY[name]
     each = np.array([of(Y[:, k], P[:, k] > 0.5, sample_weight=W) for k in range(3)])
-    repeated = [np.repeat(t, 3) if t.ndim == 1 else t.ravel() for t in (Y, P > 0.5, W)]
-    twice = np.repeat(W, 3) * np.tile(BY_CLASS, 60)
-    together, weighed = (of(*repeated[:2], sample_weight=w) for w in (repeated[2], twice))
+    flat, times = (Y.ravel(), P.ravel() > 0.5), np.repeat(W, 3)
+    together, weighed = (of(*flat, sample_weight=w) for w in (times, times * np.tile(BY_CLASS, 60)))
     support = W @ Y
     for how, expected in (
         ({"average": "macro"}, each.mean()),

@@ -67,8 +67,8 @@ class _Confusion(Surrogate):
         columns = y_pred.shape[-1] if len(y_pred.shape) > 1 else 1
         by_class = numbers_by_class(self.class_weight, columns, w.dtype)
         if columns > 1 and not self.multi_label:
-            return self.of_classes(self._of_classes(y_true, y_pred, w), by_class)
-        matrices = self._of_labels(y_true, y_pred, w, columns)
+            return self.of_classes(self._matrix_of_classes(y_true, y_pred, w), by_class)
+        matrices = self._matrices_of_labels(y_true, y_pred, w, columns)
         if self.average == "micro":
             matrices = matrices if by_class is None else matrices * by_class[:, None, None]
             return self.of_matrices(K.sum(matrices, axis=0, keepdims=True))
@@ -96,7 +96,7 @@ class _Confusion(Surrogate):
         """
         return self.of_matrices(matrix if by_class is None else matrix * by_class[:, None])
 
-    def _of_labels(self, y_true: Any, y_pred: Any, w: Any, columns: int) -> Any:
+    def _matrices_of_labels(self, y_true: Any, y_pred: Any, w: Any, columns: int) -> Any:
         """A matrix for each label of its own."""
         if tuple(y_true.shape[1:]) != tuple(y_pred.shape[1:]):
             raise BevelValueError(
@@ -114,7 +114,7 @@ class _Confusion(Surrogate):
         rows = [K.sum(w * a * b, axis=0) for a in (1 - y, y) for b in (1 - d, d)]
         return K.reshape(K.stack(rows, axis=-1), (-1, 2, 2))
 
-    def _of_classes(self, y_true: Any, y_pred: Any, w: Any) -> Any:
+    def _matrix_of_classes(self, y_true: Any, y_pred: Any, w: Any) -> Any:
         """One matrix of all classes."""
         classes = y_pred.shape[-1]
         w = K.reshape(w, (-1, classes))[:, :1]
