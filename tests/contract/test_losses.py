@@ -263,7 +263,9 @@ TABLE = (
         _of_classes(metrics.balanced_accuracy_score), SHARP, link=_softmax),
     Row("GMean", lambda **how: losses.BalancedAccuracy(geometric=True, **how), _classes, _gmean,
         SHARP, link=_softmax),
-    Row("MCC by softmax", lambda **how: losses.MCC(kernel="logistic", **how), _classes,
+    # at the temperature of the other kernels it has no gradient for rows that are far off
+    Row("MCC by softmax",
+        lambda **how: losses.MCC(**({"kernel": "logistic", "temperature": 0.5} | how)), _classes,
         _of_classes(metrics.matthews_corrcoef), SHARP, link=_softmax, brief=True),
     Row("MCC of labels", lambda **how: losses.MCC(multi_label=True, kernel="arctan", **how),
         _labels, _mean(metrics.matthews_corrcoef), SHARP, link=_sigmoid, brief=True),
