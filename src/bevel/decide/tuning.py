@@ -49,7 +49,8 @@ def tune_threshold(
     For labels 0 and 1 all thresholds between two different scores are tried, and those beyond the
     ends. Labels of their own get one each, and the scores are means over them. Of several classes
     one value after the other is moved to its best place, over all of them, until none moves: the
-    best by each single value, though not always by all together.
+    best by each single value, though not always by all together. A round takes O(n log n) for each
+    class, and n of its c x c matrices: seconds for ten classes, minutes for fifty.
 
     With folds, each part of the rows is decided by what is best on the others; the value is the
     median of these, and the score is that of the decisions so made.
