@@ -85,7 +85,7 @@ def _classes(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _labels(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
-    return (np.arange(2 * n).reshape(n, 2) % 5 < 2) * 1.0, rng.random((n, 2))
+    return (np.arange(2 * n).reshape(n, 2) % 5 < (1, 3)) * 1.0, rng.random((n, 2))
 
 
 def _pixels(rng: np.random.Generator, n: int) -> tuple[np.ndarray, np.ndarray]:
