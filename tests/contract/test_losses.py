@@ -573,6 +573,10 @@ def test_ignored_pixels_and_class_numbers() -> None:
         kept = numbers != 2
         alone = make()(tensor(one_hot[kept], "float32"), tensor(p[kept], "float32"))
         assert float(array(by_row)) == pytest.approx(float(array(alone)), rel=1e-5)
+        whole = make()(tensor(one_hot, "float32"), tensor(p, "float32"))
+        for beyond in (-1, 255):  # no column of a one-hot code is that class
+            found = make(ignore_class=beyond)(tensor(one_hot, "float32"), tensor(p, "float32"))
+            assert float(array(found)) == float(array(whole))
 
 
 @pytest.mark.parametrize("q", [0.1, 0.5, 0.8])

@@ -39,7 +39,7 @@ class _Regions(Surrogate):
             y_true = K.where(counts, y_true, K.zeros_like(y_true))
             counts = K.cast(counts, w.dtype)
             w = w * (K.expand_dims(counts, -1) if is_numbers else counts)
-        elif self.ignore_class is not None:
+        elif self.ignore_class is not None and 0 <= self.ignore_class < classes:
             w = w * (1 - K.cast(y_true, w.dtype)[..., self.ignore_class, None])
         if is_numbers:
             y_true = K.one_hot(K.cast(y_true, "int32"), classes, dtype=w.dtype)

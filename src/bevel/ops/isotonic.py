@@ -14,6 +14,7 @@ ten to thirty rounds are usual; n - 1 is what they cannot exceed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from keras import ops as K
@@ -44,10 +45,10 @@ def projected_ranks(x: Any, unit: Any) -> Any:
 
     def value(_: Any, x: Any) -> tuple[Any, Any]:
         with double_precision():
-            order, ordered, poison = _ordered(x, K.isnan(x))
+            order, ordered, poison = ordered_rows(x, K.isnan(x))
             n = K.cast(K.shape(x)[-1], "float64")
             low, high = ordered[:, :-1], ordered[:, 1:]
-            gaps = K.where(low == high, K.zeros_like(low), high - low) * (n / _wide(unit))
+            gaps = K.where(low == high, K.zeros_like(low), high - low) * (n / wide(unit))
             # no block reaches across a gap of so many ranks, whose length then plays no part
             far = gaps > n
             rises = K.where(far, K.zeros_like(gaps), gaps - 1)
@@ -79,8 +80,8 @@ def projected_values(x: Any, unit: Any) -> Any:
 
     def value(_: Any, x: Any) -> tuple[Any, Any]:
         with double_precision():
-            order, ordered, poison = _ordered(x, K.logical_not(K.isfinite(x)))
-            step = 1 / (K.cast(K.shape(x)[-1], "float64") * _wide(unit))
+            order, ordered, poison = ordered_rows(x, K.logical_not(K.isfinite(x)))
+            step = 1 / (K.cast(K.shape(x)[-1], "float64") * wide(unit))
             counted = cumulated(K.ones_like(ordered), axis=-1)
             y = counted * step - (ordered - ordered[:, :1])
             ids, apart = _blocks(y, K.zeros_like(y[:, 1:], dtype="bool"))
@@ -94,7 +95,7 @@ def projected_values(x: Any, unit: Any) -> Any:
     return with_gradient(value, gradient, (x,))
 
 
-def _ordered(x: Any, flags: Any) -> tuple[Any, Any, Any]:
+def ordered_rows(x: Any, flags: Any) -> tuple[Any, Any, Any]:
     """Where each sorted element stands in the flat array, the sorted rows, and NaN for lost ones.
 
     A row with a flag is lost, and of zeros meanwhile.
@@ -117,21 +118,38 @@ def _blocks(y: Any, far: Any) -> tuple[Any, Any]:
         far: Shape (rows, n - 1): where a new block begins in any case.
     """
     first = K.concatenate([K.ones_like(y[:, :1], dtype="bool"), far], axis=-1)
-    flat, first = K.reshape(y, (-1,)), K.reshape(first, (-1,))
+    flat = K.reshape(y, (-1,))
+    nowhere = constant(float("inf"), "float64")
+
+    def heights(ids: Any) -> Any:
+        apart = flat - _mean(flat, ids)
+        running = cumulated(apart)
+        return K.where(running < -_ROUNDING * K.sum(K.abs(apart)), running, nowhere)
+
+    ids = cut_blocks(heights, first)
+    return ids, K.reshape(flat - _mean(flat, ids), K.shape(y))
+
+
+def cut_blocks(heights: Callable[[Any], Any], first: Any) -> Any:
+    """The number of each element's block, flat; all blocks are cut at once until none can be.
+
+    Args:
+        heights: From such numbers, a height for each element: a block is cut behind the lowest,
+            unless that is infinite.
+        first: Shape (rows, n): where a block begins in any case, the first of a row included.
+    """
 
     def cut(first: Any, _: Any) -> tuple[Any, Any]:
         ids = _numbers(first)
-        apart = flat - _mean(flat, ids)
-        running = cumulated(apart)
-        lowest = gathered(least_of_each(running, ids), ids)
-        clear = lowest < -_ROUNDING * K.sum(K.abs(apart))
-        last = K.logical_and(clear, running <= lowest)
+        height = heights(ids)
+        lowest = gathered(least_of_each(height, ids), ids)
+        last = K.logical_and(K.isfinite(height), height <= lowest)
         new = K.concatenate([K.zeros_like(last[:1]), last[:-1]])
         return K.logical_or(first, new), K.any(K.logical_and(new, K.logical_not(first)))
 
+    first = K.reshape(first, (-1,))
     first, _ = K.while_loop(lambda _, changed: changed, cut, (first, K.any(first)))
-    ids = _numbers(first)
-    return ids, K.reshape(flat - _mean(flat, ids), K.shape(y))
+    return _numbers(first)
 
 
 def _numbers(first: Any) -> Any:
@@ -146,5 +164,5 @@ def _mean(values: Any, ids: Any) -> Any:
     return gathered(means, ids)
 
 
-def _wide(unit: Any) -> Any:
+def wide(unit: Any) -> Any:
     return K.cast(unit, "float64")

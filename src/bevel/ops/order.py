@@ -32,6 +32,7 @@ from bevel.ops.arguments import (
     straight_through,
     width,
 )
+from bevel.ops.entropic import entropic_ranks, entropic_values
 from bevel.ops.isotonic import projected_ranks, projected_values
 from bevel.ops.neighbours import neighbours
 from bevel.ops.pairwise import pairwise_sum
@@ -53,7 +54,7 @@ _STEP = KERNELS["linear"]
 RISING = ("linear", "quadratic", "cubic", "logistic", "arctan", "algebraic", "gaussian")
 """The kernels of `pairwise_sum` that rise from 0 to 1."""
 
-METHODS = ("pairwise", "isotonic")
+METHODS = ("pairwise", "isotonic", "entropic")
 """How `rank` and `sort` are softened."""
 
 # Half of the span of ranks whose middle is taken.
@@ -79,16 +80,20 @@ def rank(
     |---|---|
     | `pairwise` | 1/2 + sum over j of K((x_i - x_j) / (temperature * scale)), by `pairwise_sum` |
     | `isotonic` | the mixture of all orders of 1 ... n nearest to n x / (temperature * scale) |
+    | `entropic` | the same of logarithms by entropy, nearest to 2 x / (temperature * scale) |
 
-    The second is the fast soft rank of Blondel et al., ICML 2020. It is exact, and without a
-    gradient, where elements are temperature * scale / n apart: its temperature tells how dense
-    they may be, not how near, and has to be some ten times as high for a gradient to most.
+    The others are the fast soft ranks of Blondel et al., ICML 2020, regularised by l2 and by the
+    Kullback-Leibler divergence. They are exact, and without a gradient, where elements are
+    temperature * scale / n apart (for `entropic` in the middle; further for small ranks): their
+    temperature tells how dense they may be, not how near, and has to be some ten times as high for
+    a gradient to most.
 
     Args:
         x: Floating-point tensor.
         axis: The axis to rank along.
         descending: Whether the largest element has rank 1, instead of the smallest.
-        method: `pairwise` or `isotonic`; the latter takes no kernel, mask and tolerance.
+        method: `pairwise`, `isotonic` or `entropic`; the last two take no kernel, mask and
+            tolerance.
         temperature: How soft: a number >= 0 or a scalar tensor; 0 is the hard rank. `auto` is
             `auto_temperature` for a mean error of n / 100; `pairwise` only.
         kernel: A kernel of `pairwise_sum` that rises from 0 to 1.
@@ -114,10 +119,12 @@ def rank(
     """
     choose("kernel", kernel, RISING)
     choose("forward", forward, FORWARDS)
-    if choose("method", method, METHODS) == "isotonic":
+    if choose("method", method, METHODS) != "pairwise":
         if kernel != "linear" or mask is not None or tolerance:
-            raise BevelValueError("the method 'isotonic' takes no `kernel`, `mask` or `tolerance`.")
-        return _projected_ranks(x, axis, descending, temperature, forward, scale)
+            raise BevelValueError(
+                f"the method {method!r} takes no `kernel`, `mask` or `tolerance`."
+            )
+        return _projected_ranks(x, axis, descending, method, temperature, forward, scale)
     x = _last(floating("x", x), axis)
     temperature = _found(x, temperature, kernel, scale)
     mask = None if mask is None else _last(K.convert_to_tensor(mask), axis)
@@ -146,21 +153,22 @@ def sort(
     The method `pairwise` inverts the soft ranks of `rank`. `isotonic` is the fast soft sort of
     Blondel et al., ICML 2020: the mixture of all orders of x that is nearest to
     (1, ..., n) scale / (n temperature), the sorted values exactly wherever elements are
-    less than scale / (n temperature) apart, and means of sparse neighbours elsewhere.
+    less than scale / (n temperature) apart, and means of sparse neighbours elsewhere. `entropic` is
+    its form by entropy, with soft maxima in the place of these means.
 
     Args:
         x: Floating-point tensor.
         axis: The axis to sort along.
         descending: Whether the largest comes first.
-        method: `pairwise` or `isotonic`.
+        method: `pairwise`, `isotonic` or `entropic`.
         temperature: How soft: a number >= 0 or a scalar tensor; 0 is the hard sort. `auto` is that
             of `rank`; `pairwise` only.
         forward: `soft` returns the surrogate, `hard` the sorted elements with its gradient.
         scale: The size of a typical difference: a positive number or a scalar tensor.
 
     Returns:
-        A tensor of the shape and dtype of x. NaN for a row that holds NaN, and by `isotonic` for
-        one that holds infinity.
+        A tensor of the shape and dtype of x. NaN for a row that holds NaN, and but for
+        `pairwise` for one that holds infinity.
 
     Raises:
         BevelValueError: method, temperature, scale or forward cannot be used.
@@ -182,10 +190,10 @@ def sort(
     exact = K.sort(x, axis=-1)
     if descending:
         ranks, exact = K.flip(ranks), K.flip(exact, axis=-1)
-    if method == "isotonic":
-        found = _projected_values(x, exact, descending, temperature, scale, forward)
-    else:
+    if method == "pairwise":
         found = _values(x, ranks, exact, temperature, scale, forward)
+    else:
+        found = _projected_values(x, exact, descending, method, temperature, scale, forward)
     return K.moveaxis(found, -1, axis)
 
 
@@ -330,7 +338,7 @@ def top_k_mask(
 
 
 def _projected_ranks(
-    x: Any, axis: int, descending: bool, temperature: Any, forward: str, scale: Any
+    x: Any, axis: int, descending: bool, method: str, temperature: Any, forward: str, scale: Any
 ) -> Any:
     """`rank` by isotonic regression."""
     x = floating("x", x)
@@ -343,13 +351,14 @@ def _projected_ranks(
         return exact if spread.hard else K.cast(x, dtype)
     given = _last(K.cast(-x if descending else x, dtype), axis)
     rows = K.reshape(_relative(given, spread), (-1, K.shape(given)[-1]))
-    soft = K.reshape(projected_ranks(rows, _number_of(spread, dtype)), K.shape(given))
+    projected = projected_ranks if method == "isotonic" else entropic_ranks
+    soft = K.reshape(projected(rows, _number_of(spread, dtype)), K.shape(given))
     soft = K.moveaxis(soft, -1, axis)
     return straight_through(exact, soft) if forward == "hard" else soft
 
 
 def _projected_values(
-    x: Any, exact: Any, descending: bool, temperature: Any, scale: Any, forward: str
+    x: Any, exact: Any, descending: bool, method: str, temperature: Any, scale: Any, forward: str
 ) -> Any:
     """The values at all ranks along the last axis by isotonic regression, in the dtype of x."""
     dtype = compute_dtype(dtype_of(x))
@@ -360,14 +369,16 @@ def _projected_values(
         lost = K.any(K.isnan(x), axis=-1, keepdims=True)
         return K.where(lost, exact + float("nan"), exact)
     scale = constant(scale, dtype) if is_scalar(scale) else K.stop_gradient(K.cast(scale, dtype))
-    given = K.cast(x, dtype) / scale
-    unit = _number_of(spread, dtype) / scale
-    if spread.unit is not None:
-        given = given * spread.unit
-    found = projected_values(K.reshape(given, (-1, K.shape(x)[-1])), unit)
+    rows = K.reshape(K.cast(x, dtype) / scale, (-1, K.shape(x)[-1]))
+    temperature = _number_of(spread, dtype) / scale
+    if method == "entropic":
+        temperature = temperature if spread.unit is None else temperature * spread.unit
+        found = entropic_values(rows, 1 / (temperature * K.cast(K.shape(x)[-1], dtype)))
+    elif spread.unit is None:
+        found = projected_values(rows, temperature)
+    else:  # of a temperature that moves, scores a unit higher are as good as one a unit lower
+        found = projected_values(rows * spread.unit, temperature) / spread.unit
     found = K.reshape(found, K.shape(x)) * scale
-    if spread.unit is not None:
-        found = found / spread.unit
     found = K.flip(found, axis=-1) if descending else found
     if forward == "hard":
         found = straight_through(K.cast(exact, dtype), found)
