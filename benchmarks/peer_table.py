@@ -11,6 +11,7 @@ import numpy as np
 
 Function = Callable[..., Any]
 LISTS, IMAGES, FLAT = ((64, 200),), ((4, 512 * 512),), ((1, 10_000),)
+BATCH, BATCHES = "AP of a batch", ((64, 128), (128, 128), (256, 128))
 TEMPERATURE = 0.1
 
 
@@ -162,6 +163,44 @@ def _naive_auc() -> Function:
     return loss
 
 
+def _libauc(name: str, **how: Any) -> Function:
+    from libauc import losses
+
+    loss = getattr(losses, name)(**how)
+    return lambda x, y: loss(x.sigmoid().reshape(-1, 1), y.reshape(-1, 1))
+
+
+def _classes_of(x: Any) -> Any:
+    """Eight embeddings of each class, one after the other."""
+    import torch
+
+    return torch.arange(x.shape[0]) // 8
+
+
+def _smooth_ap() -> Function:
+    from pytorch_metric_learning.losses import SmoothAPLoss
+
+    loss = SmoothAPLoss()
+    return lambda x, y: loss(x, _classes_of(x))
+
+
+def _batch_ap() -> Function:
+    """Each embedding looks for those of its class among all others, by their cosine."""
+    import torch
+
+    from bevel import losses
+
+    loss = losses.MeanAveragePrecision()
+
+    def run(x: Any, y: Any) -> Any:
+        unit = torch.nn.functional.normalize(x)
+        classes = _classes_of(x)
+        same = (classes[:, None] == classes).to(x.dtype)
+        return loss(same, unit @ unit.T, sample_weight=1 - torch.eye(len(x)))
+
+    return run
+
+
 def _rows() -> list[Peer]:
     found = []
     for framework in ("torch", "jax", "tensorflow"):
@@ -169,8 +208,9 @@ def _rows() -> list[Peer]:
             Peer(f"hard sort, {framework}", "sort", framework, partial(_hard, framework)),
             *(Peer(f"Bevel {kind}, {framework}", kind, framework, partial(_bevel, kind))
               for kind in ("rank", "sort")),
-            *(Peer(f"Bevel {kind}, isotonic, {framework}", kind, framework,
-                   partial(_bevel, kind, method="isotonic", temperature=strength))
+            *(Peer(f"Bevel {kind}, {method}, {framework}", kind, framework,
+                   partial(_bevel, kind, method=method, temperature=strength))
+              for method in ("isotonic", "entropic")
               for kind, strength in (("rank", 2.0), ("sort", 0.1))),
             Peer(f"all pairs by hand, {framework}", "rank", framework,
                  partial(_by_hand, framework)),
@@ -205,6 +245,12 @@ def _rows() -> list[Peer]:
         Peer("rax approximate NDCG", "NDCG", "jax", _rax, "rax", LISTS),
         Peer("Bevel AUC, torch", "AUC", "torch", partial(_bevel_loss, "AUC"), "", FLAT),
         Peer("all pairs by hand, AUC", "AUC", "torch", _naive_auc, "", FLAT),
+        Peer("LibAUC PairwiseAUCLoss", "AUC", "torch",
+             partial(_libauc, "PairwiseAUCLoss", surr_loss="squared_hinge"), "libauc", FLAT),
+        Peer("LibAUC AUCMLoss", "AUC", "torch", partial(_libauc, "AUCMLoss"), "libauc", FLAT),
+        Peer("Bevel MeanAveragePrecision, torch", BATCH, "torch", _batch_ap, "", BATCHES),
+        Peer("pytorch-metric-learning SmoothAPLoss", BATCH, "torch", _smooth_ap,
+             "pytorch-metric-learning", BATCHES),
     ]  # fmt: skip
     return [*losses, *found, *tools]
 

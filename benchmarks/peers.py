@@ -6,7 +6,7 @@ above that before the first call. A cell that ends by the clock or for want of m
 and so is a library that is not installed. None of the peers is needed by Bevel:
 
     pip install softjax softtorch torchsort torchpsort diffsort ott-jax optax rax \
-        segmentation-models-pytorch
+        segmentation-models-pytorch libauc pytorch-metric-learning
 
 softjax and softtorch want Python 3.12, torchsort a compiler.
 `python benchmarks/peers.py --save` keeps the figures and writes `docs/peers.md`; `--docs` only
@@ -42,7 +42,7 @@ something on another machine.
 """
 PACKAGES = (
     "softjax", "softtorch", "torchsort", "torchpsort", "diffsort", "ott-jax", "optax", "rax",
-    "segmentation-models-pytorch",
+    "segmentation-models-pytorch", "libauc", "pytorch-metric-learning",
 )  # fmt: skip
 SHAPES = (
     (1, 100), (128, 100), (1, 1_000), (64, 1_000), (1, 10_000), (1, 100_000), (1, 1_000_000)
@@ -51,6 +51,7 @@ FEW = ((64, 1_000), (1, 100_000))
 _ERROR = re.compile(r"[\w.]*(Error|Exception)\b:")
 _FULL = ("out of memory", "can't allocate", "cannot allocate", "unable to allocate", "exhausted")
 MOST_MEMORY = 8 * 2**30
+MISSING = "not installed"
 
 
 def run_cell(name: str, rows: int, n: int, rounds: int) -> dict[str, Any]:
@@ -140,9 +141,14 @@ def _last(text: str) -> dict[str, Any]:
 
 def measure(rounds: int, limit: float, few: bool, budget: float, only: str = "") -> Result:
     """All cells, one process after another; a peer that ran out of time is not asked for more."""
-    kept = [tuple(row) for row in load("peers").rows] if only else []
+    before = load("peers") if only else None
+    kept = [tuple(row) for row in before.rows] if before else []
     rows: list[tuple[str | float, ...]] = []
     facts = machine() | {name: version(name) for name in PACKAGES}
+    if before:  # of what was measured then
+        again = f"{only!r} by python {facts['python']}, torch {facts['torch']}"
+        found = {k: v for k, v in facts.items() if v != MISSING}
+        facts = found | before.machine | {"and later in a run of its own": again}
     begun = time.monotonic()
     for peer in TABLE.values():
         if not re.search(only, peer.name):
@@ -152,8 +158,8 @@ def measure(rounds: int, limit: float, few: bool, budget: float, only: str = "")
         for shape in peer.shapes or (FEW if few else SHAPES):
             told = "x".join(f"{n:,}" for n in shape)
             needs = peer.needs or peer.framework
-            if version(needs) == "not installed":
-                found = {"failed": "not installed"}
+            if version(needs) == MISSING:
+                found = {"failed": MISSING}
             elif is_lost and shape[1] > 1_000:
                 found = {"failed": "not tried: a smaller one failed"}
             elif time.monotonic() - begun > budget:
@@ -168,7 +174,7 @@ def measure(rounds: int, limit: float, few: bool, budget: float, only: str = "")
             row = (peer.kind, peer.name, told, *cells)
             print(f"{time.monotonic() - begun:5.0f} s", *row, file=sys.stderr, flush=True)
             rows.append(row)
-            if found.get("failed") == "not installed":
+            if found.get("failed") == MISSING:
                 break
     return Result(
         name="peers",
@@ -195,7 +201,7 @@ def version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return MISSING
 
 
 def page() -> str:
