@@ -162,3 +162,14 @@ def test_cut_points_are_nearly_the_best_of_all(seed: int) -> None:
 def test_what_cannot_be_decided(call: Any, words: str) -> None:
     with pytest.raises(BevelValueError, match=words):
         call()
+
+
+def test_rows_without_weight_say_nothing() -> None:
+    y, s, w = np.array([0, 1, 1]), np.array([0.1, 0.2, 0.9]), np.array([1, 0, 1])
+    weighed, left = tune_threshold("f1", y, s, sample_weight=w, folds=None), y[w > 0]
+    assert weighed.value == tune_threshold("f1", left, s[w > 0], folds=None).value
+    one = [1, 0, 0, 0, 0, 0]  # four of five parts have no row that counts outside of them
+    found = tune_threshold("accuracy", [0, 1] * 3, np.arange(6.0), sample_weight=one)
+    assert np.isfinite(found.value)
+    with pytest.raises(BevelValueError, match="folds"):
+        tune_threshold("f1", y, s, folds=2.5)  # type: ignore[arg-type]

@@ -233,3 +233,9 @@ def test_rows_that_all_have_weight_zero_in_a_part() -> None:
 def test_what_cannot_be_decided(call: Any, words: str) -> None:
     with pytest.raises(BevelValueError, match=words):
         call(*_drawn(0))
+
+
+def test_equal_margins_of_large_scores_are_passed() -> None:
+    s = np.tile(np.array([[1e8, 0, 0]], "float32"), (6, 1))
+    found = tune_threshold("accuracy", [1, 1, 1, 1, 1, 0], s, folds=None)
+    assert found.score == pytest.approx(5 / 6)

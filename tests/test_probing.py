@@ -364,4 +364,7 @@ def test_a_term_without_a_gradient_leaves_its_share_on_the_shortest_lines():
     [(np.sign, True), (np.round, True), (np.tanh, False), (lambda x: np.maximum(x, 0), False)],
 )
 def test_a_step_is_told_from_what_responds_to_a_small_move(fn, expected):
-    assert is_piecewise_constant(lambda given: [fn(p) for p in given], [REAL]) is expected
+    for operand in (REAL, (REAL + 1e4).astype("float32")):
+        run = lambda given, o=operand: [fn(p - o + REAL) for p in given]  # noqa: E731
+        assert is_piecewise_constant(run, [operand]) is expected
+    assert not is_piecewise_constant(lambda given: given, [np.arange(3)])

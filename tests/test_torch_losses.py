@@ -81,6 +81,13 @@ LOSSES = {
     "bins": lambda y, z: ((torch.histc(label(z), 5, 0, 5) - 2) ** 2).sum(),
     "bins that drop": lambda y, z: ((torch.histc(torch.round(z[:, 0]), 2, -1, 1) - 2) ** 2).sum(),
     "bins of what moves": lambda y, z: ((torch.histc(z[:, 0], 3, -0.5, 1) - 2) ** 2).sum(),
+    "bins of ends": lambda y, z: ((torch.histc(z[:, 0], 3) - 2) ** 2 * torch.arange(3)).sum(),
+    "bins of what is at an end": lambda y, z: (
+        (torch.histc(torch.clamp(z[:, 0], -0.4, 0.4), 4, -0.4, 0.4) - 1) ** 2
+    ).sum(),
+    "for each rounded number": lambda y, z: sum(
+        ((torch.round(z) == c) & (y[:, None] == c)).float().mean() for c in torch.round(z).unique()
+    ),
     "records": lambda y, z: ((z >= torch.cummax(z, 0).values) * y[:, None]).float().mean(),
     "for each class": lambda y, z: torch.stack(
         [

@@ -139,8 +139,9 @@ class Interpreter:
         if node.op == "assign":
             self._note(node, "what is read back is the value itself; the variable stays as it is")
             return list(args)
-        if node.param("keeps_values"):
+        if node.param("keeps_values") and exact is not None:
             self._note(node, "the values that a loop goes over, as they are")
+            return [_constant(exact(v.id)) for v in node.outputs]
         if not any(isinstance(a, Soft) for a in args):
             return self.executor.run_node(node, args)
         try:

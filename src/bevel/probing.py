@@ -154,12 +154,13 @@ def is_piecewise_constant(
         operands: Where it is looked at; what is no float stays.
     """
     rng = np.random.default_rng(0)
-    moved = [
-        (p + 1e-4 * spread_of(p) * rng.choice([-1, 1], p.shape)).astype(p.dtype)
-        if p.dtype.kind == "f"
-        else p
-        for p in map(np.asarray, operands)
-    ]
+    moved = list(map(np.asarray, operands))
+    for n, p in enumerate(moved):
+        if p.dtype.kind == "f":  # by more than rounding takes away again
+            size = np.maximum(1e-4 * spread_of(p), 8 * np.spacing(np.abs(p)))
+            moved[n] = (p + size * rng.choice([-1, 1], p.shape)).astype(p.dtype)
+    if not any(np.any(p != q) for p, q in zip(operands, moved, strict=True)):
+        return False
     pairs = zip(run(list(operands)), run(moved), strict=True)
     same = [np.ravel(a == b) for a, b in pairs if np.asarray(a).dtype.kind == "f"]
     return bool(same and np.mean(np.concatenate(same)) > 0.9)

@@ -143,6 +143,9 @@ def test_the_direction_and_the_unit() -> None:
 def test_the_hard_limit_and_what_is_not_finite(method: str) -> None:
     ranked, ordered = (FUNCTIONS[f"{name} {method}"] for name in ("rank", "sort"))
     x = tensor([[3.0, np.nan, 1.0], [3.0, np.inf, 1.0], [3.0, 2.0, 1.0]], "float32")
+    nothing = tensor(0.0, "float32")
+    for t in (1e-4, 1e-12, 1e-16, nothing):
+        np.testing.assert_allclose(array(ordered(x, temperature=t))[2], [1, 2, 3], rtol=1e-6)
     for how in ({"temperature": 1e-4}, {"temperature": 0.0}, {"forward": "hard"}):
         ranks, values = array(ranked(x, **how)), array(ordered(x, **how))
         assert np.isnan(ranks[0]).all()

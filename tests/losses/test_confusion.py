@@ -192,3 +192,24 @@ def test_labels_of_their_own_are_no_class_numbers(name: str) -> None:
         value(getattr(losses, name)(multi_label=True), CLASSES, SHARES)
     with pytest.raises(TypeError, match="unexpected"):
         getattr(losses, name)(averaging="micro")
+
+
+def test_weights_of_classes_come_in_a_list_or_a_dictionary() -> None:
+    by_list, by_name = (
+        losses.FBeta(class_weight=w).get_config() for w in ([1, 5, 2], {0: 1, 2: 2, 1: 5})
+    )
+    assert by_list == by_name
+    for bad in (2.0, "balanced", {1: 2.0}, [-1.0]):
+        with pytest.raises(BevelValueError, match="class_weight"):
+            losses.FBeta(class_weight=bad)
+        with pytest.raises(BevelValueError, match="class_weight"):
+            losses.Tversky(class_weight=bad)
+
+
+def test_rows_of_zeros_are_ignored_where_the_label_has_no_column() -> None:
+    numbers, p = np.array([0, 1, 2, 255, 1, 255]), np.random.default_rng(0).random((6, 3))
+    one_hot = np.equal(numbers[:, None], np.arange(3)).astype("float32")
+    for make in (losses.FBeta, losses.MCC, losses.CohenKappa, losses.BalancedAccuracy):
+        loss, given = make(ignore_class=255), tensor(p, "float32")
+        by_number = float(array(loss(tensor(numbers, "int32"), given)))
+        assert by_number == pytest.approx(float(array(loss(tensor(one_hot, "float32"), given))))

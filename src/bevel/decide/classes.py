@@ -56,12 +56,13 @@ def best_values(
             tried = values.copy()
             tried[k] = _best_place(metric, y, s, w, sign, values, k)
             # what counts is how the values decide in the end, after all rounding
-            merit = sign * score_of_classes(metric, y, s, centred(tried), w)
+            tried = centred(tried)
+            merit = sign * score_of_classes(metric, y, s, tried, w)
             if merit > best + 1e-12:
                 values, best, moved = tried, merit, True
         if not moved:
             break
-    return centred(values)
+    return values
 
 
 def centred(values: np.ndarray) -> np.ndarray:
@@ -94,7 +95,7 @@ def _best_place(
     places = np.flatnonzero(np.r_[True, wide, True])
     best = places[merit[places] >= merit[places].max() - 1e-12]
     place = best[len(best) // 2]
-    beyond = np.ptp(margin) or 1.0
+    beyond = max(np.ptp(margin), 4 * blur.max()) or 1.0
     ends = np.r_[margin[0] + beyond, margin, margin[-1] - beyond]
     return 0.5 * (ends[place] + ends[place + 1])
 

@@ -31,7 +31,7 @@ def _kappa(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
 
 
 METRICS: dict[str, Counts] = {
-    "accuracy": lambda tp, fp, fn, tn: (tp + tn) / (tp + fp + fn + tn),
+    "accuracy": lambda tp, fp, fn, tn: ratio(tp + tn, tp + fp + fn + tn),
     "balanced_accuracy": lambda tp, fp, fn, tn: 0.5 * (ratio(tp, tp + fn) + ratio(tn, tn + fp)),
     "cohen_kappa": _kappa,
     "f0.5": _f(0.5),

@@ -22,6 +22,9 @@ def best_threshold(
         w: Weights, likewise.
         sign: 1 where higher is better, else -1.
     """
+    y, s, w = y[w > 0], s[w > 0], w[w > 0]
+    if not len(y):
+        return 0.0
     order = np.argsort(-s, kind="stable")
     s, hit, w = s[order], (w * y)[order], w[order]
     tp, found = np.r_[0.0, np.cumsum(hit)], np.r_[0.0, np.cumsum(w)]

@@ -131,8 +131,10 @@ def _tuned(
         value = find(slice(None))
         in_sample = score(value)
         return Threshold(value, in_sample, in_sample)
-    if not 2 <= folds <= len(y):
-        raise BevelValueError(f"`folds` must be None or from 2 to {len(y)} rows; got {folds}.")
+    if folds != int(folds) or not 2 <= folds <= len(y):
+        raise BevelValueError(
+            f"`folds` must be None or a whole number from 2 to {len(y)} rows; got {folds}."
+        )
     part = _parts(y, folds, seed)
     chosen = np.asarray([find(part != k) for k in range(folds)])
     median = np.median(chosen, axis=0)

@@ -73,7 +73,27 @@ def averaging(average: str, class_weight: Any) -> dict[str, Any]:
         BevelValueError: The average is unknown, or a weight is negative.
     """
     choose("average", average, AVERAGES)
-    weights = None if class_weight is None else [float(c) for c in class_weight]
-    if weights is not None and not all(0 <= c < float("inf") for c in weights):
-        raise BevelValueError(f"`class_weight` must hold numbers >= 0; got {weights}.")
-    return {"average": average, "class_weight": weights}
+    return {"average": average, "class_weight": weights_of_classes(class_weight)}
+
+
+def weights_of_classes(class_weight: Any) -> list[float] | None:
+    """A number for each class, from a list, or from a dictionary as `Model.fit` takes it.
+
+    Raises:
+        BevelValueError: They are no numbers >= 0, or a class has none.
+    """
+    if class_weight is None:
+        return None
+    given: Any = class_weight
+    if isinstance(class_weight, dict):
+        given = [class_weight.get(n, "missing") for n in range(len(class_weight))]
+    try:
+        weights = [float(c) for c in given]
+    except (TypeError, ValueError):
+        weights = [float("nan")]
+    if not all(0 <= c < float("inf") for c in weights):
+        raise BevelValueError(
+            "`class_weight` must hold a number >= 0 for each class, in a list or under 0, 1, ... "
+            f"in a dictionary; got {class_weight!r}."
+        )
+    return weights

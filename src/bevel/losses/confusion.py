@@ -125,9 +125,10 @@ class _Confusion(Surrogate):
             y = K.one_hot(K.cast(numbers[:, 0], "int32"), classes, dtype=w.dtype)
         else:
             y = K.cast(K.reshape(y_true, (-1, classes)), w.dtype)
-            # a label beyond the classes has no column that could be 1
             if self.ignore_class is not None and 0 <= self.ignore_class < classes:
                 w = w * (1 - y[:, self.ignore_class, None])
+            elif self.ignore_class is not None:  # a label beyond the classes has no column
+                w = w * K.cast(K.any(y != 0, axis=-1, keepdims=True), w.dtype)
         p = K.reshape(y_pred, (-1, classes))
         # logarithms keep the distance of a class that has lost from the others that have
         score = p if self.from_logits else K.log(K.maximum(p, 1e-30))

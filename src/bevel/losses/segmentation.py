@@ -13,6 +13,7 @@ import keras
 from keras import ops as K
 
 from bevel.errors import BevelValueError
+from bevel.losses.columns import weights_of_classes
 from bevel.losses.surrogate import Surrogate, full_weights, present, ratio
 from bevel.ops.arguments import choose
 from bevel.ops.primitives import cumulated, taken
@@ -116,10 +117,10 @@ class Tversky(_Regions):
                 raise BevelValueError(f"`{key}` must be >= 0; got {value}.")
         if gamma <= 0:
             raise BevelValueError(f"`gamma` must be > 0; got {gamma}.")
-        weights = None if class_weight is None else [float(c) for c in class_weight]
         super().__init__(
             reduction, name, dtype, alpha=alpha, beta=beta, gamma=gamma, from_logits=from_logits,
-            over=over, class_weight=weights, ignore_class=ignore_class, smooth=smooth,
+            over=over, class_weight=weights_of_classes(class_weight), ignore_class=ignore_class,
+            smooth=smooth,
         )  # fmt: skip
 
     def of_regions(self, y: Any, y_pred: Any, w: Any) -> tuple[Any, Any]:

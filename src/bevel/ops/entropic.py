@@ -67,9 +67,10 @@ def entropic_ranks(x: Any, unit: Any) -> Any:
     def gradient(_: Any, kept: Any, g: Any, x: Any) -> Any:
         order, ids, shared = kept
         ordered = gathered(K.reshape(x, (-1,)), order)
+        highest = K.stop_gradient(gathered(-least_of_each(-ordered, ids), ids))
         # a block that holds an infinite score holds nothing else
-        z = K.where(K.isfinite(ordered), ordered, K.zeros_like(ordered)) * (_STEEP / unit)
-        shares, _ = _softmax(z, ids)
+        below = K.where(ordered == highest, K.zeros_like(ordered), ordered - highest)
+        shares, _ = _softmax(below * (_STEEP / unit), ids)
         pulled = gathered(K.reshape(g, (-1,)), order) * shares * shared
         pulled = placed(pulled - shares * gathered(sum_of_each(pulled, ids), ids), order)
         return (K.reshape(pulled, K.shape(x)) * (_STEEP / unit),)
@@ -89,12 +90,13 @@ def entropic_values(x: Any, step: Any) -> Any:
     def value(_: Any, x: Any, step: Any) -> tuple[Any, Any]:
         with double_precision():
             order, ordered, poison = ordered_rows(x, K.logical_not(K.isfinite(x)))
-            lowest = ordered[:, :1]
             counted = cumulated(K.ones_like(ordered), axis=-1)
-            z, w = counted * wide(step), ordered - lowest
+            z, w = counted * wide(step), ordered - ordered[:, :1]
             ids = _blocks(z, w)
             (_, of_z), (_, of_w) = (_softmax(K.reshape(t, (-1,)), ids) for t in (z, w))
-            found = z + K.reshape(of_w - of_z, K.shape(z)) + lowest
+            of_z, of_w = (K.reshape(t, K.shape(z)) for t in (of_z, of_w))
+            # in a block of one element both differences are 0, however large z is
+            found = ordered + (z - of_z) - (w - of_w)
             return K.cast(found + poison, dtype), (order, ids)
 
     def gradient(_: Any, kept: Any, g: Any, x: Any, step: Any) -> Any:

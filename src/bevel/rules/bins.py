@@ -125,8 +125,14 @@ def counted(ctx: Context, call: Call, values: Any, limits: Any, p: Any = None) -
     low, high = limits[0], limits[1]
     beyond = 1 if call.param("drops") else 0  # what lies beyond the ends has bins of its own
     numbers = K.arange(1 - beyond, count + beyond, dtype=K.dtype(x))
-    shares = _shares(ctx, K.reshape(x, (-1,)), low + (high - low) * numbers / count)
-    shares = shares[:, beyond : beyond + count]
+    x = K.reshape(x, (-1, 1))
+    shares = _shares(ctx, x[:, 0], low + (high - low) * numbers / count)
+    if beyond:
+        under, over = shares[:, :1], shares[:, -1:]
+        kept = [K.where(x == low, under, 0.0), K.where(x == high, over, 0.0)]  # an end is inside
+        inner = [shares[:, n : n + 1] for n in range(1, count + 1)]
+        inner[0], inner[-1] = inner[0] + kept[0], inner[-1] + kept[1]
+        shares = K.concatenate(inner, axis=-1)
     shares = shares if p is None else shares * K.expand_dims(p, -1)
     return Real(K.sum(shares, axis=0), call.dtype)
 

@@ -274,12 +274,13 @@ def histogram(act: Act) -> list[Var]:
     """`histc`."""
     x, bins = act.args[0], act.arg(1, "bins", 100)
     low, high = act.arg(2, "min", 0), act.arg(3, "max", 0)
-    if low == high:
+    is_given = low != high  # nothing lies beyond limits that are those of the values
+    if not is_given:
         low, high = (float(v) for v in torch.aminmax(x.tensor))
         act.recorder.fixed = False
     limits = act.recorder.constant([float(low), float(high)], x.dtype, x.tensor.device)
     count = act.recorder.constant(bins, torch.int64, x.tensor.device)
-    params = {"nbins": bins, "drops": True}
+    params = {"nbins": bins, "drops": is_given}
     return [act.emit("histogram", "bevel.histogram", x, limits, count, params=params)]
 
 
