@@ -83,6 +83,7 @@ _OF_TWO = frozenset({"add", "subtract", "multiply", "maximum", "minimum", "clip"
 # What acts on each element by itself, or only moves them; the others make new numbers.
 _OF_EACH = frozenset({"elementwise", "kink", "singular", "cast", "structural", "position", "wrap"})
 
+# Make one number of many.
 _SUMMARIES = frozenset({"sum", "mean", "max", "min", "prod", "variance", "median", "vector_norm"})
 _MAKES_WHOLE = frozenset({"round", "floor", "ceil", "trunc", "sign", "floor_divide"})
 
@@ -190,8 +191,7 @@ def _made(node: Node, value: Value, moves: Moves, operands: Sequence[Grain]) -> 
         return _moving(value, is_whole, is_summed=True)
     if node.nature not in _OF_EACH:
         return _moving(value, is_whole)
-    made = reduce(Grain.joined, operands)
-    return Grain(moves, is_whole, made.shapes, made.is_summed)
+    return replace(reduce(Grain.joined, operands), moves=moves, is_whole=is_whole)
 
 
 def _is_discrete(value: Value) -> bool:

@@ -35,9 +35,7 @@ class Columns(Surrogate):
             y, s, w = (K.reshape(t, (1, -1)) for t in (y, s, w))
             return self.of_columns(y, s, w)
         values, shares = self.of_columns(y, s, w)
-        if self.average == "weighted":
-            shares = shares * K.sum(w * y, axis=-1)
-        return values, shares if by_class is None else shares * by_class
+        return values, weighed(self.average, shares, K.sum(w * y, axis=-1), by_class)
 
     def of_columns(self, y: Any, scores: Any, weights: Any) -> tuple[Any, Any]:
         """The loss of each column, and 1 or 0: whether it has one.
@@ -48,6 +46,13 @@ class Columns(Surrogate):
             weights: Likewise.
         """
         raise NotImplementedError
+
+
+def weighed(average: str, shares: Any, positives: Any, by_class: Any) -> Any:
+    """How much the value of each class counts: if it has one, by its positives and its weight."""
+    if average == "weighted":
+        shares = shares * positives
+    return shares if by_class is None else shares * by_class
 
 
 def numbers_by_class(class_weight: list[float] | None, count: Any, dtype: Any) -> Any:

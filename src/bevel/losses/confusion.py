@@ -13,7 +13,7 @@ import keras
 from keras import ops as K
 
 from bevel.errors import BevelValueError
-from bevel.losses.columns import averaging, numbers_by_class
+from bevel.losses.columns import averaging, numbers_by_class, weighed
 from bevel.losses.surrogate import Surrogate, full_weights, present, ratio
 from bevel.ops import argmax, greater
 from bevel.ops.arguments import choose
@@ -73,9 +73,7 @@ class _Confusion(Surrogate):
             matrices = matrices if by_class is None else matrices * by_class[:, None, None]
             return self.of_matrices(K.sum(matrices, axis=0, keepdims=True))
         values, shares = self.of_matrices(matrices)
-        if self.average == "weighted":
-            shares = shares * K.sum(matrices[:, 1], axis=-1)
-        return values, shares if by_class is None else shares * by_class
+        return values, weighed(self.average, shares, K.sum(matrices[:, 1], axis=-1), by_class)
 
     def of_matrices(self, matrices: Any) -> tuple[Any, Any]:
         """The value of each matrix, and 1 or 0: whether it has one.
@@ -198,8 +196,7 @@ class FBeta(_Confusion):
             tp, true, found = (K.sum(factor * t, axis=0, keepdims=True) for t in (tp, true, found))
             return self._of_counts(tp, true, found)
         values, shares = self._of_counts(tp, true, found)
-        shares = true if self.average == "weighted" else shares
-        return values, shares if by_class is None else shares * by_class
+        return values, weighed(self.average, shares, true, by_class)
 
     def _of_counts(self, tp: Any, true: Any, found: Any) -> tuple[Any, Any]:
         square = self.beta**2
@@ -316,14 +313,11 @@ class BalancedAccuracy(_Confusion):
         super().__init__({"geometric": geometric}, **settings)
 
     def of_matrices(self, matrices: Any) -> tuple[Any, Any]:
-        return self._of_recalls(matrices, None)
+        return self.of_classes(matrices, None)
 
     def of_classes(self, matrix: Any, by_class: Any) -> tuple[Any, Any]:
-        return self._of_recalls(matrix, by_class)
-
-    def _of_recalls(self, matrices: Any, by_class: Any) -> tuple[Any, Any]:
-        true = K.sum(matrices, axis=2)
-        recall = ratio(K.diagonal(matrices, axis1=1, axis2=2), true)
+        true = K.sum(matrix, axis=2)
+        recall = ratio(K.diagonal(matrix, axis1=1, axis2=2), true)
         share = present(true) if by_class is None else present(true) * by_class
         total = K.sum(share, axis=-1)
         if self.geometric:

@@ -20,7 +20,7 @@ from typing import Any
 from keras import ops as K
 
 from bevel.ops.arguments import bounded, constant, dtype_of
-from bevel.ops.isotonic import cut_blocks, ordered_rows, wide
+from bevel.ops.isotonic import cut_blocks, gaps_of, ordered_rows, wide
 from bevel.ops.primitives import (
     cumulated,
     double_precision,
@@ -53,8 +53,7 @@ def entropic_ranks(x: Any, unit: Any) -> Any:
     def value(_: Any, x: Any) -> tuple[Any, Any]:
         with double_precision():
             order, ordered, poison = ordered_rows(x, K.isnan(x))
-            low, high = ordered[:, :-1], ordered[:, 1:]
-            gaps = K.where(low == high, K.zeros_like(low), high - low) * (_STEEP / wide(unit))
+            gaps = gaps_of(ordered) * (_STEEP / wide(unit))
             gaps = K.concatenate([K.zeros_like(ordered[:, :1]), bounded(gaps, _FAR)], axis=-1)
             z = cumulated(gaps, axis=-1)
             counted = cumulated(K.ones_like(z), axis=-1)
@@ -67,7 +66,7 @@ def entropic_ranks(x: Any, unit: Any) -> Any:
     def gradient(_: Any, kept: Any, g: Any, x: Any) -> Any:
         order, ids, shared = kept
         ordered = gathered(K.reshape(x, (-1,)), order)
-        highest = K.stop_gradient(gathered(-least_of_each(-ordered, ids), ids))
+        highest = _highest(ordered, ids)
         # a block that holds an infinite score holds nothing else
         below = K.where(ordered == highest, K.zeros_like(ordered), ordered - highest)
         shares, _ = _softmax(below * (_STEEP / unit), ids)
@@ -113,10 +112,10 @@ def entropic_values(x: Any, step: Any) -> Any:
 
 def _blocks(z: Any, w: Any) -> Any:
     """The number of each element's block, flat, from rising rows in float64."""
+    flat_z, flat_w = (K.reshape(t, (-1,)) for t in (z, w))
     nowhere = constant(float("inf"), "float64")
 
     def heights(ids: Any) -> Any:
-        flat_z, flat_w = (K.reshape(t, (-1,)) for t in (z, w))
         logs = (t - _softmax(t, ids)[1] for t in (flat_z, flat_w))
         of_z, of_w = _running(logs, ids)
         apart = of_z - of_w
@@ -124,10 +123,7 @@ def _blocks(z: Any, w: Any) -> Any:
         safe = K.where(is_lower, apart, -K.ones_like(apart))
         return K.where(is_lower, -(of_w + K.log(-K.expm1(safe))), nowhere)
 
-    first = K.concatenate(
-        [K.ones_like(z[:, :1], dtype="bool"), K.zeros_like(z[:, 1:], dtype="bool")], axis=-1
-    )
-    return cut_blocks(heights, first)
+    return cut_blocks(heights, z, K.zeros_like(z[:, 1:], dtype="bool"))
 
 
 def _running(logs: Iterable[Any], ids: Any) -> Sequence[Any]:
@@ -155,7 +151,12 @@ def _added(a: Any, b: Any) -> Any:
 
 def _softmax(values: Any, ids: Any) -> tuple[Any, Any]:
     """The softmax of each block, and for each element the logarithm of its block's sum of e^v."""
-    highest = K.stop_gradient(gathered(-least_of_each(-values, ids), ids))
+    highest = _highest(values, ids)
     parts = K.exp(values - highest)
     total = gathered(sum_of_each(parts, ids), ids)
     return parts / total, highest + K.log(total)
+
+
+def _highest(values: Any, ids: Any) -> Any:
+    """The largest value of each element's block, a constant for the gradient."""
+    return K.stop_gradient(gathered(-least_of_each(-values, ids), ids))

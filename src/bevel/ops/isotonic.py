@@ -47,8 +47,7 @@ def projected_ranks(x: Any, unit: Any) -> Any:
         with double_precision():
             order, ordered, poison = ordered_rows(x, K.isnan(x))
             n = K.cast(K.shape(x)[-1], "float64")
-            low, high = ordered[:, :-1], ordered[:, 1:]
-            gaps = K.where(low == high, K.zeros_like(low), high - low) * (n / wide(unit))
+            gaps = gaps_of(ordered) * (n / wide(unit))
             # no block reaches across a gap of so many ranks, whose length then plays no part
             far = gaps > n
             rises = K.where(far, K.zeros_like(gaps), gaps - 1)
@@ -110,6 +109,12 @@ def ordered_rows(x: Any, flags: Any) -> tuple[Any, Any, Any]:
     return order, ordered, K.where(is_lost, nan, K.zeros_like(nan))
 
 
+def gaps_of(ordered: Any) -> Any:
+    """How far each element of rising rows is above the one before it; equal infinities are not."""
+    low, high = ordered[:, :-1], ordered[:, 1:]
+    return K.where(low == high, K.zeros_like(low), high - low)
+
+
 def _blocks(y: Any, far: Any) -> tuple[Any, Any]:
     """The number of each element's block, flat, and its distance to the mean of that, as rows.
 
@@ -117,7 +122,6 @@ def _blocks(y: Any, far: Any) -> tuple[Any, Any]:
         y: Shape (rows, n), float64.
         far: Shape (rows, n - 1): where a new block begins in any case.
     """
-    first = K.concatenate([K.ones_like(y[:, :1], dtype="bool"), far], axis=-1)
     flat = K.reshape(y, (-1,))
     nowhere = constant(float("inf"), "float64")
 
@@ -126,17 +130,18 @@ def _blocks(y: Any, far: Any) -> tuple[Any, Any]:
         running = cumulated(apart)
         return K.where(running < -_ROUNDING * K.sum(K.abs(apart)), running, nowhere)
 
-    ids = cut_blocks(heights, first)
+    ids = cut_blocks(heights, y, far)
     return ids, K.reshape(flat - _mean(flat, ids), K.shape(y))
 
 
-def cut_blocks(heights: Callable[[Any], Any], first: Any) -> Any:
+def cut_blocks(heights: Callable[[Any], Any], rows: Any, far: Any) -> Any:
     """The number of each element's block, flat; all blocks are cut at once until none can be.
 
     Args:
         heights: From such numbers, a height for each element: a block is cut behind the lowest,
             unless that is infinite.
-        first: Shape (rows, n): where a block begins in any case, the first of a row included.
+        rows: What is cut, shape (rows, n): a block begins with each row.
+        far: Shape (rows, n - 1): where another one begins in any case.
     """
 
     def cut(first: Any, _: Any) -> tuple[Any, Any]:
@@ -147,6 +152,7 @@ def cut_blocks(heights: Callable[[Any], Any], first: Any) -> Any:
         new = K.concatenate([K.zeros_like(last[:1]), last[:-1]])
         return K.logical_or(first, new), K.any(K.logical_and(new, K.logical_not(first)))
 
+    first = K.concatenate([K.ones_like(rows[:, :1], dtype="bool"), far], axis=-1)
     first = K.reshape(first, (-1,))
     first, _ = K.while_loop(lambda _, changed: changed, cut, (first, K.any(first)))
     return _numbers(first)

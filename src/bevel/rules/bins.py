@@ -128,11 +128,11 @@ def counted(ctx: Context, call: Call, values: Any, limits: Any, p: Any = None) -
     x = K.reshape(x, (-1, 1))
     shares = _shares(ctx, x[:, 0], low + (high - low) * numbers / count)
     if beyond:
-        under, over = shares[:, :1], shares[:, -1:]
-        kept = [K.where(x == low, under, 0.0), K.where(x == high, over, 0.0)]  # an end is inside
-        inner = [shares[:, n : n + 1] for n in range(1, count + 1)]
-        inner[0], inner[-1] = inner[0] + kept[0], inner[-1] + kept[1]
-        shares = K.concatenate(inner, axis=-1)
+        under, over, places = shares[:, :1], shares[:, -1:], K.arange(count)
+        shares = shares[:, 1:-1]
+        # an end itself is inside
+        shares = shares + K.where(K.logical_and(x == low, places == 0), under, 0.0)
+        shares = shares + K.where(K.logical_and(x == high, places == count - 1), over, 0.0)
     shares = shares if p is None else shares * K.expand_dims(p, -1)
     return Real(K.sum(shares, axis=0), call.dtype)
 

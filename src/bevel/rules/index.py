@@ -157,8 +157,11 @@ def sparse_cross_entropy(ctx: Context, call: Call, logits: Any, label: Any) -> A
     if not isinstance(label, Soft) or classes is None:
         return NotImplemented
     weights, support = positions(ctx, label, classes)
-    codes = K.one_hot(support, classes, dtype=K.dtype(weights))
-    shares = K.sum(K.expand_dims(weights, -1) * codes, axis=-2)
+    if _is_position(label) and weights.shape[-1] == classes:
+        shares = weights
+    else:
+        codes = K.one_hot(support, classes, dtype=K.dtype(weights))
+        shares = K.sum(K.expand_dims(weights, -1) * codes, axis=-2)
     logarithms = K.log_softmax(as_float(value_of(logits), shares), axis=-1)
     loss = -K.sum(K.where(shares > 0, shares * logarithms, 0.0), axis=-1)
     results = (loss, K.exp(logarithms) - shares)

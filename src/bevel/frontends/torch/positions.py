@@ -9,7 +9,7 @@ it is true.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ import torch
 from bevel.frontends.torch.accumulate import added_to
 from bevel.frontends.torch.act import Act, Lowering
 from bevel.frontends.torch.templates import Var
+from bevel.program import Node
 
 
 def _is_mask(index: Any) -> bool:
@@ -109,20 +110,27 @@ def unbind(act: Act) -> list[Var]:
 
 def _are_distinct(act: Act, x: Var) -> bool:
     """Whether values are what `unique` found, handed on as they are."""
-    made = {v.id: node for node in act.recorder.nodes for v in node.outputs}
-    value, node = x.id, made.get(x.id)
-    while node is not None and node.op in ("identity", "astype", "py_call"):
+    handing_on = frozenset({"identity", "astype", "py_call"})
+    node, value = _maker(act.recorder.nodes, x.id, lambda node: node.op in handing_on)
+    return node is not None and node.op == "unique_values" and value == node.outputs[0].id
+
+
+def _maker(
+    nodes: Sequence[Node], value: int, passes: Callable[[Node], bool]
+) -> tuple[Node | None, int]:
+    """The node that made a value, and which of its results it was, behind those that pass it on."""
+    made = {v.id: node for node in nodes for v in node.outputs}
+    node = made.get(value)
+    while node is not None and passes(node):
         value = node.inputs[0]
         node = made.get(value)
-    return node is not None and node.op == "unique_values" and value == node.outputs[0].id
+    return node, value
 
 
 def _mask_of(act: Act, positions: Var) -> Var | None:
     """The mask of one axis whose positions some values are, in another shape perhaps."""
-    made = {v.id: node for node in act.recorder.nodes[-8:] for v in node.outputs}
-    node = made.get(positions.id)
-    while node is not None and node.native in _RESHAPING:
-        node = made.get(node.inputs[0])
+    near = act.recorder.nodes[-8:]
+    node, _ = _maker(near, positions.id, lambda node: node.native in _RESHAPING)
     if node is None or node.op != "nonzero":
         return None
     value = act.recorder.values[node.inputs[0]]
