@@ -153,6 +153,15 @@ def test_the_branch_taken_shows_what_it_holds() -> None:
     assert np.isnan(float(ops.where(float("nan"), float("inf"), 2.0)))
 
 
+@pytest.mark.parametrize(("a", "b"), [(1.0, 0.0), (0.0, 3), (-2.0, 5.5), (0.0, 0.0), (1e300, 1.0)])
+def test_where_of_two_numbers_is_where_of_two_tensors(a, b) -> None:
+    p = np.array([0.0, 0.25, 0.5, 0.75, 1.0, np.nan], "float32")
+    tensors = [K.full((6,), x, dtype="float32") for x in (a, b)]
+    found = array(ops.where(tensor(p, "float32"), a, b))
+    np.testing.assert_allclose(found, array(ops.where(tensor(p, "float32"), *tensors)), rtol=1e-6)
+    assert np.isnan(found[-1])
+
+
 def test_where_does_not_overflow() -> None:
     assert float(ops.where(0.5, 3.4e38, 3.4e38)) == pytest.approx(3.4e38, rel=1e-6)
     half = ops.where(tensor([0.5], "float16"), tensor([65504], "float16"), -65504.0)

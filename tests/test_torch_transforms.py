@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import keras
 import pytest
 
@@ -13,13 +15,14 @@ from torch.autograd import gradcheck, gradgradcheck
 from torch.func import grad, hessian, jacrev, jvp, vmap
 
 import bevel
+from bevel.frontends.torch import replay
 from bevel.losses import AUC, Dice, MetricLoss
 
 torch.set_num_threads(1)
 
 # What PyTorch says of itself: of code that it uses, and of rules that it has not yet.
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated"),
+    pytest.mark.filterwarnings("ignore:`torch.jit.script"),
     pytest.mark.filterwarnings("ignore:There is a performance drop because we have not yet"),
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
 ]
@@ -150,3 +153,34 @@ def test_compiled_code_may_call_a_relaxed_function():
         of_autograd(lambda z: compiled(LABELS, z), CHANCES),
         of_autograd(lambda z: loss(LABELS, z), CHANCES),
     )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch's compiler needs one of C++")
+def test_the_compiler_takes_what_was_written_down(monkeypatch):
+    import torch._inductor as inductor
+
+    given, plain = [], inductor.compile
+    monkeypatch.setattr(inductor, "compile", lambda *args: given.append(args) or plain(*args))
+    soft = bevel.relax(f1)
+    compiled = torch.compile(soft)
+    for _ in range(3):  # written down in the second, compiled and run from there on
+        found = of_autograd(lambda p: compiled(LABELS, p), CHANCES)
+    torch.testing.assert_close(found, of_autograd(lambda p: soft(LABELS, p), CHANCES))
+    assert len(given) == 1
+
+
+def test_where_the_compiler_fails_the_graph_runs_as_it_is(monkeypatch):
+    def fails(*_):
+        raise RuntimeError("no C++ compiler\nat all")
+
+    monkeypatch.setattr("torch._inductor.compile", fails)
+    soft = bevel.relax(f1)
+    expected = of_autograd(lambda p: soft(LABELS, p), CHANCES)
+    of_autograd(lambda p: soft(LABELS, p), CHANCES)
+    with (
+        replay.compiled_replays(),
+        pytest.warns(UserWarning, match="uncompiled: no C.. compiler$"),
+    ):
+        found = of_autograd(lambda p: soft(LABELS, p), CHANCES)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)

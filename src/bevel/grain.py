@@ -40,12 +40,14 @@ class Grain:
         shapes: Of what it is made of that moves smoothly, elements or summaries of them; lengths of
             1 left out.
         is_summed: Whether a summary, such as a mean, is among these.
+        number: What it is, if the program says so: a single finite number.
     """
 
     moves: Moves = Moves.SMOOTHLY
     is_whole: bool = False
     shapes: frozenset[tuple[int | None, ...]] = frozenset()
     is_summed: bool = False
+    number: float | None = None
 
     def joined(self, other: Grain) -> Grain:
         """What holds for a value that is one of two."""
@@ -54,6 +56,7 @@ class Grain:
             self.is_whole and other.is_whole,
             self.shapes | other.shapes,
             self.is_summed or other.is_summed,
+            self.number if self.number == other.number else None,
         )
 
 
@@ -172,7 +175,8 @@ def _made(node: Node, value: Value, moves: Moves, operands: Sequence[Grain]) -> 
     if _is_discrete(value):
         return Grain(min(moves, Moves.STEPS), True)
     if node.op == "constant" and node.param("value") is not None:
-        return Grain(Moves.NOT, _holds_whole(node.param("value").array))
+        array = node.param("value").array
+        return Grain(Moves.NOT, _holds_whole(array), number=_single(array))
     if node.op in _MAKES_WHOLE:
         return Grain(min(moves, Moves.STEPS), True)
     spoken_of = [operands[n] for n in node.operands] or list(operands[:1])
@@ -191,11 +195,17 @@ def _made(node: Node, value: Value, moves: Moves, operands: Sequence[Grain]) -> 
         return _moving(value, is_whole, is_summed=True)
     if node.nature not in _OF_EACH:
         return _moving(value, is_whole)
-    return replace(reduce(Grain.joined, operands), moves=moves, is_whole=is_whole)
+    joined = reduce(Grain.joined, operands)
+    return replace(joined, moves=moves, is_whole=is_whole, number=None)
 
 
 def _is_discrete(value: Value) -> bool:
     return value.dtype == "bool" or "int" in value.dtype
+
+
+def _single(array: np.ndarray) -> float | None:
+    is_one = array.ndim == 0 and array.dtype.kind in "fiu" and np.isfinite(array)
+    return float(array) if is_one else None
 
 
 def _holds_whole(array: np.ndarray) -> bool:

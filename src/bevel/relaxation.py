@@ -153,7 +153,7 @@ class Relaxed:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The relaxed value, in the structure that the function returns."""
-        return frontends.executor().as_it_is(self._run)(*args, **kwargs)
+        return frontends.executor().called(self._run, args, kwargs)
 
     def _run(self, *args: Any, **kwargs: Any) -> Any:
         frontend = frontends.frontend()

@@ -94,7 +94,7 @@ def bump(z: Any, kernel: str = "logistic") -> Any:
 
 def cumulative(z: Any, kernel: str) -> Any:
     """K(z) for a tensor that is already in a dtype to compute in."""
-    return KERNELS[kernel].cumulative(_unit(z, kernel))
+    return KERNELS[kernel].cumulative(_stretched(z, kernel))
 
 
 def odd(z: Any, kernel: str) -> Any:
@@ -122,14 +122,17 @@ def _evaluate(name: str, z: Any, kernel: str, form: Callable[[Any, str], Any]) -
     return K.cast(form(K.cast(z, compute_dtype(dtype_of(z))), kernel), dtype_of(z))
 
 
+def _stretched(z: Any, kernel: str) -> Any:
+    width = KERNELS[kernel].width
+    return z if width == 1.0 else z / width
+
+
 def _unit(z: Any, kernel: str) -> Any:
-    chosen = KERNELS[kernel]
-    if chosen.width != 1.0:
-        z = z / chosen.width
-    if chosen.limits is not None:
-        limit = chosen.limits[dtype_of(z) == "float64"]
-        z = bounded(z, limit)
-    return z
+    return _limited(_stretched(z, kernel), KERNELS[kernel].limits)
+
+
+def _limited(u: Any, limits: tuple[float, float] | None) -> Any:
+    return u if limits is None else bounded(u, limits[dtype_of(u) == "float64"])
 
 
 def _magnitude(u: Any) -> tuple[Any, Any]:
@@ -138,12 +141,17 @@ def _magnitude(u: Any) -> tuple[Any, Any]:
     return sign, sign * u
 
 
-def _with_slope(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _with_slope(
+    value: Callable[[Any], Any],
+    slope: Callable[[Any], Any],
+    limits: tuple[float, float] | None = None,
+) -> Callable[[Any], Any]:
     """A form with its derivative written down: half the work of the one derived from its steps.
 
     The slope is computed again on the way back, from u itself, so that it has derivatives too.
+    Both are those at the limits where u is beyond them.
     """
-
+    value, slope = (_within(limits, part) for part in (value, slope))
     if backend() == "torch":
         return sloped(value, slope)
 
@@ -155,6 +163,10 @@ def _with_slope(value: Callable[[Any], Any], slope: Callable[[Any], Any]) -> Cal
         return value(u), gradient
 
     return form
+
+
+def _within(limits: tuple[float, float] | None, form: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda u: form(_limited(u, limits))
 
 
 def _logistic_low(u: Any) -> Any:
@@ -169,9 +181,6 @@ def _logistic_value(u: Any) -> Any:
 def _logistic_slope(u: Any) -> Any:
     low = _logistic_low(u)
     return low * (1 - low)
-
-
-_logistic_cumulative = _with_slope(_logistic_value, _logistic_slope)
 
 
 def _logistic_odd(u: Any) -> Any:
@@ -212,8 +221,12 @@ def _left_angle(u: Any) -> Any:
     return 8 * tangent * series
 
 
-def _arctan_cumulative(u: Any) -> Any:
+def _arctan_value(u: Any) -> Any:
     return _angle(u) / math.pi
+
+
+def _arctan_slope(u: Any) -> Any:
+    return _arctan_bump(u) / math.pi
 
 
 def _arctan_odd(u: Any) -> Any:
@@ -237,9 +250,6 @@ def _algebraic_value(u: Any) -> Any:
 def _algebraic_slope(u: Any) -> Any:
     length = K.sqrt(1 + u * u)
     return 0.5 / (length * length * length)
-
-
-_algebraic_cumulative = _with_slope(_algebraic_value, _algebraic_slope)
 
 
 def _algebraic_odd(u: Any) -> Any:
@@ -280,8 +290,12 @@ def _gaussian_odd(u: Any) -> Any:
     return 0.5 * K.erf(u / math.sqrt(2))
 
 
-def _gaussian_cumulative(u: Any) -> Any:
+def _gaussian_value(u: Any) -> Any:
     return 0.5 + _gaussian_odd(u)
+
+
+def _gaussian_slope(u: Any) -> Any:
+    return _gaussian_bump(u) / math.sqrt(2 * math.pi)
 
 
 def _gaussian_bump(u: Any) -> Any:
@@ -292,27 +306,33 @@ def _gaussian_tail(a: Any) -> Any:
     return _gaussian_bump(a) / math.sqrt(2 * math.pi) - a * (0.5 - _gaussian_odd(a))
 
 
+_LIMITS = {
+    "arctan": (1e18, 1e150),
+    "algebraic": (1e9, 1e75),
+    "gaussian": (40.0, 40.0),
+}
+
 KERNELS: dict[str, Kernel] = {
     "logistic": Kernel(
         1.0,
         None,
-        _logistic_cumulative,
+        _with_slope(_logistic_value, _logistic_slope, None),
         _logistic_odd,
         _logistic_bump,
         _logistic_tail,
     ),
     "arctan": Kernel(
         0.5405693520747,
-        (1e18, 1e150),
-        _arctan_cumulative,
+        _LIMITS["arctan"],
+        _with_slope(_arctan_value, _arctan_slope, _LIMITS["arctan"]),
         _arctan_odd,
         _arctan_bump,
         _arctan_tail,
     ),
     "algebraic": Kernel(
         1.499173749301,
-        (1e9, 1e75),
-        _algebraic_cumulative,
+        _LIMITS["algebraic"],
+        _with_slope(_algebraic_value, _algebraic_slope, _LIMITS["algebraic"]),
         _algebraic_odd,
         _algebraic_bump,
         _algebraic_tail,
@@ -327,8 +347,8 @@ KERNELS: dict[str, Kernel] = {
     ),
     "gaussian": Kernel(
         1.732591122450,
-        (40.0, 40.0),
-        _gaussian_cumulative,
+        _LIMITS["gaussian"],
+        _with_slope(_gaussian_value, _gaussian_slope, _LIMITS["gaussian"]),
         _gaussian_odd,
         _gaussian_bump,
         _gaussian_tail,

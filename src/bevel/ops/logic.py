@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from keras import ops as K
 
 from bevel.ops.arguments import (
@@ -24,6 +25,9 @@ from bevel.ops.arguments import (
     promoted,
     smallest_normal,
 )
+
+# Beyond it a number is infinite in float32.
+_LARGEST = float(np.finfo("float32").max)
 
 
 def logical_and(p: Any, q: Any) -> Any:
@@ -167,10 +171,24 @@ def where(p: Any, a: Any, b: Any) -> Any:
     dtype = promoted(floats or [dtype_of(p)])
     compute = compute_dtype(promoted([dtype, dtype_of(p)]))
     p = K.cast(p, compute)
+    if _is_finite_number(a) and _is_finite_number(b):
+        return K.cast(_between(p, a, b), dtype)
     a, b = (_cast(x, compute) for x in (a, b))
     smooth = K.logical_or(K.logical_and(K.isfinite(a), K.isfinite(b)), K.isnan(p))
     blend = p * K.where(smooth, a, K.zeros_like(a)) + (1 - p) * K.where(smooth, b, K.zeros_like(b))
     return K.cast(K.where(smooth, blend, K.where(p > 0.5, a, b)), dtype)
+
+
+def _is_finite_number(x: Any) -> bool:
+    return is_scalar(x) and bool(abs(x) <= _LARGEST)
+
+
+def _between(p: Any, a: float, b: float) -> Any:
+    """p a + (1 - p) b for two numbers, of which one is often 0."""
+    a, b = float(a), float(b)
+    if b == 0:
+        return p * a
+    return (1 - p) * b if a == 0 else p * a + (1 - p) * b
 
 
 def _with_zeros(

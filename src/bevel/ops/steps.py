@@ -242,14 +242,15 @@ def _compared(
     """One elementwise comparison: `hard` of the operands, `soft` of their scaled difference."""
     choose("kernel", kernel, kernels.KERNELS)
     choose("forward", forward, FORWARDS)
-    may_be_infinite = not isinstance(y, int | float)
+    is_number = isinstance(y, int | float)
+    is_against_zero = is_number and y == 0
     x, y, dtype = operands(x, y)
     spread = width(temperature, scale, dtype_of(x))
     if spread.hard:
         value = hardened(K.cast(hard(x, y), dtype_of(x)), x, y)
     else:
-        difference = _difference(x, y) if may_be_infinite else x - y
-        value = soft(ratio(difference, spread, dtype), kernel)
+        plain = x if is_against_zero else x - y if is_number else _difference(x, y)
+        value = soft(ratio(plain, spread, dtype), kernel)
         if forward == "hard":
             value = straight_through(K.cast(hard(x, y), dtype_of(x)), value)
     return K.cast(value, dtype)

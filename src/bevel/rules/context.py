@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -178,7 +179,7 @@ class Context:
                 operands = [v for v in (x, y) if v is not None]
                 sizes = [K.abs(K.reshape(as_float(value_of(v), d), ())) for v in operands]
                 size = K.maximum(size, sum(sizes) / 2) if sizes else size
-        usable = K.logical_and(K.isfinite(size), size > 0)
+        usable = K.logical_and(size > 0, size < math.inf)
         return K.stop_gradient(K.where(usable, size, K.ones_like(size)))
 
     def _is_single(self, d: Any) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from keras import ops as K
 
 from bevel import ops
+from bevel.ops.arguments import promoted
 from bevel.rules import absent, elements, held
 from bevel.rules.context import Call, Context
 from bevel.soft import Index, Mixture, Prob, Real, Soft, combine, value_of
@@ -98,7 +99,8 @@ def where(ctx: Context, call: Call, condition: Any, x: Any, y: Any) -> Any:
         return ctx.apply(call.node, operands)[0]
     if condition.asked is not None and any(v is condition.asked[0] for v in (x, y)):
         return _answered(ctx, call, *condition.asked)
-    return blend(condition.p, x, y, call.dtype)
+    numbers = [g.number for g in ctx.grains_of(call)[1:]]
+    return blend(condition.p, x, y, call.dtype, None if None in numbers else numbers)
 
 
 def _answered(ctx: Context, call: Call, mixture: Mixture, answers: Any) -> Soft:
@@ -112,17 +114,23 @@ def _answered(ctx: Context, call: Call, mixture: Mixture, answers: Any) -> Soft:
     return combine(results, call.dtype)
 
 
-def blend(p: Any, x: Any, y: Any, dtype: str) -> Soft:
-    """One of two values of any kind, the first with chance p."""
+def blend(p: Any, x: Any, y: Any, dtype: str, numbers: Sequence[Any] | None = None) -> Soft:
+    """One of two values of any kind, the first with chance p; `numbers` if that is what they are.
+
+    Two plain numbers are finite, which saves half of the work.
+    """
     if dtype == "bool":
         like = K.dtype(p)
         return Prob(ops.where(p, *(K.cast(value_of(v), like) for v in (x, y))))
     like = K.dtype(p) if "float" not in dtype else dtype
-    return combine(
-        [(p, x), (1 - p, y)],
-        dtype,
-        lambda: ops.where(p, *(K.cast(value_of(v), like) for v in (x, y))),
-    )
+
+    def mean() -> Any:
+        if numbers is None:
+            return ops.where(p, *(K.cast(value_of(v), like) for v in (x, y)))
+        fine = K.cast(p, promoted([like, K.dtype(p)]))
+        return K.cast(ops.where(fine, *numbers), like)
+
+    return combine([(p, x), (1 - p, y)], dtype, mean)
 
 
 def _chosen(ctx: Context, call: Call, condition: Any, x: Any, y: Any) -> Any:

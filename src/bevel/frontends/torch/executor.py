@@ -106,12 +106,16 @@ def prepare(compiled: Callable[..., Any], leaves: Sequence[Any]) -> None:
     compiled(*leaves)
 
 
-def as_it_is(fn: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that `torch.compile` leaves alone: what records other code cannot be compiled.
+def called(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """What a function returns that `torch.compile` leaves alone; see `compiling`.
 
     Where the compiler is not loaded nothing is being compiled.
     """
-    return torch.compiler.disable(fn) if "torch._dynamo" in sys.modules else fn
+    if "torch._dynamo" not in sys.modules:
+        return fn(*args, **kwargs)
+    from bevel.frontends.torch import compiling
+
+    return compiling.called(fn, args, kwargs)
 
 
 def in_graph() -> bool:

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from bevel.backend import is_concrete
 from bevel.errors import BevelError
 from bevel.frontends.torch.replicas import replicas
+from bevel.frontends.torch.shortening import is_settled, is_small, shortened
 
 Function = Callable[..., Any]
 
@@ -44,6 +46,7 @@ class _Active(threading.local):
     """The recording at work in this thread."""
 
     recording: _Recording | None = None
+    is_compiled: bool = False
 
 
 _active = _Active()
@@ -60,6 +63,16 @@ def looked_at(tensor: Any) -> None:
     """
     if _active.recording is not None:
         _active.recording.looked_at(tensor)
+
+
+@contextmanager
+def compiled_replays() -> Iterator[None]:
+    """Within, in this thread, what was written down is run as PyTorch's compiler makes it."""
+    before, _active.is_compiled = _active.is_compiled, True
+    try:
+        yield
+    finally:
+        _active.is_compiled = before
 
 
 class Replayed:
@@ -115,17 +128,40 @@ class _Value(torch.autograd.Function):
         return None, None, None, *(None if g is None else arriving * g for g in gradients)
 
 
-@dataclass(frozen=True)
 class _Recorded:
     """A function of leaves: the value, for each leaf the gradient or None, and, or None, whether
     truths differ that differed in the recording.
     """
 
-    module: fx.GraphModule
+    def __init__(self, module: fx.GraphModule) -> None:
+        self._module = module
+        self._compiled: Function | None = None
 
     def run(self, leaves: Sequence[Any]) -> Sequence[Any]:
         with torch.no_grad():
-            return self.module(*leaves)
+            if not _active.is_compiled:
+                return self._module.forward(*leaves)
+            if self._compiled is None:
+                self._compiled = _compiled(self._module, leaves)
+            return self._compiled(*leaves)
+
+
+def _compiled(module: fx.GraphModule, leaves: Sequence[Any]) -> Function:
+    """The graph as the compiler makes it; where it cannot, for want of a C++ compiler as an
+    example, the graph as it is.
+    """
+    import torch._inductor as inductor
+
+    try:
+        made = inductor.compile(module, list(leaves))
+        made(*leaves)
+    except Exception as error:
+        warnings.warn(
+            f"a relaxed function is run uncompiled: {str(error).strip().splitlines()[0]}",
+            stacklevel=2,
+        )
+        return module.forward
+    return made
 
 
 def _is_usual(leaves: Sequence[Any]) -> bool:
@@ -181,6 +217,7 @@ class _Recording(TorchDispatchMode):
         self._nodes = WeakTensorKeyDictionary()
         self._constants: dict[str, Any] = {}
         self._dependent: set[fx.Node] = set()
+        self._settled: dict[fx.Node, Any] = {}  # the results that are the same in each call
         self._writes = False
         self._differ: list[Any] = []
         for n, leaf in enumerate(leaves):
@@ -194,6 +231,8 @@ class _Recording(TorchDispatchMode):
         node = self._graph.call_function(func, *written)  # pyright: ignore[reportArgumentType]
         depends = any(n in self._dependent for n in node.all_input_nodes)
         results = func(*args, **kwargs)
+        if is_small(results) and is_settled(func, node.all_input_nodes, self._settled):
+            self._settled[node] = results
         if depends:
             self._dependent.add(node)
             if not isinstance(results, torch.Tensor | tuple | list) or _is_sized_by_values(
@@ -254,7 +293,7 @@ class _Recording(TorchDispatchMode):
         kept = [*results, differ]
         self._graph.output(tuple(None if v is None else self._as_node(v) for v in kept))
         if not self._writes:
-            _simplify(self._graph)
+            shortened(self._graph, self._settled, self._constants)
         return _Recorded(fx.GraphModule(self._constants, self._graph))
 
 
@@ -263,12 +302,3 @@ def _is_sized_by_values(func: Any, args: Sequence[Any]) -> bool:
     if func is torch.ops.aten.index.Tensor:  # a look-up, if it is not by a mask
         return any(i is not None and i.dtype in (torch.bool, torch.uint8) for i in args[1])
     return bool({torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(func.tags))
-
-
-def _simplify(graph: fx.Graph) -> None:
-    """Leaves out what nobody asks for, and handing a tensor on."""
-    for node in list(graph.nodes):
-        if node.target is torch.ops.aten.detach.default:
-            node.replace_all_uses_with(node.args[0])
-            graph.erase_node(node)
-    graph.eliminate_dead_code()
