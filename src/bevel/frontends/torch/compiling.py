@@ -17,6 +17,7 @@ from torch._dynamo.symbolic_convert import InstructionTranslator
 
 from bevel.frontends.torch.replay import compiled_replays
 
+_left_alone: Any = torch.compiler.disable
 
 def called(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """What a function returns, itself never compiled."""
@@ -25,19 +26,19 @@ def called(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) 
     return _beside(fn, args, kwargs)
 
 
-@torch.compiler.disable
+@_left_alone
 def _beside(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     return fn(*args, **kwargs)
 
 
-@torch.compiler.disable
+@_left_alone
 def _inside(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     with compiled_replays():
         return fn(*args, **kwargs)
 
 
 @torch.compiler.assume_constant_result
-def _is_by_inductor() -> bool:
+def _is_by_inductor() -> Any:
     """Whether code is being compiled by the compiler that comes with PyTorch."""
     backend = InstructionTranslator.current_tx().output.compiler_fn
     return getattr(backend, "__name__", "") == "inductor"

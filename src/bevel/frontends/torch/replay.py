@@ -153,7 +153,7 @@ def _compiled(module: fx.GraphModule, leaves: Sequence[Any]) -> Function:
     import torch._inductor as inductor
 
     try:
-        made = inductor.compile(module, list(leaves))
+        made: Any = inductor.compile(module, list(leaves))
         made(*leaves)
     except Exception as error:
         warnings.warn(
