@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
@@ -70,6 +71,24 @@ def are_relative(operands: Sequence[Grain]) -> bool:
     """Whether numbers are held against a summary that is made of numbers like them."""
     shapes = {shape for g in operands for shape in g.shapes}
     return len(shapes) > 1 and any(g.is_summed for g in operands)
+
+
+# A constant of this size may stand for nothing, among numbers that are not of this size.
+_LARGE = 100.0
+
+
+def holds_large(program: Program, captured: Sequence[Any]) -> bool:
+    """Whether a number that may stand for nothing, such as -1e9 or -inf, goes into a program.
+
+    Args:
+        program: The program.
+        captured: What is known of the values that it captures: arrays, or None.
+    """
+    constants = [n.param("value") for n in program.walk() if n.op == "constant"]
+    arrays = [*(c.array for c in constants if c is not None), *captured]
+    return any(
+        a.dtype.kind == "f" and bool(np.any(np.abs(a) >= _LARGE)) for a in arrays if a is not None
+    )
 
 
 _FIXED = frozenset({"shape", "constant", "stop", "effect"})
@@ -185,7 +204,7 @@ def _made(node: Node, value: Value, moves: Moves, operands: Sequence[Grain]) -> 
     if node.op == "where":
         spoken_of = spoken_of[1:]
     keeps = node.op in _KEEPS_WHOLE or node.nature == "structural"
-    keeps = keeps or bool(node.param("products"))
+    keeps = keeps or bool(node.param("products") or node.param("keeps_whole"))
     if node.op in _OF_TWO and len(spoken_of) < 2:  # the other one is no operand
         keeps = False
     is_whole = keeps and all(g.is_whole for g in spoken_of)

@@ -281,7 +281,7 @@ class Relaxed:
         self, trace: Any, trained: Sequence[int], log: list[Any]
     ) -> Callable[..., Any]:
         """A function of the leaves that runs the traced program by the rules."""
-        from bevel.grain import grains
+        from bevel.grain import grains, holds_large
         from bevel.interpreter import Interpreter
         from bevel.rules.singular import chooses
         from bevel.soft import Real, Soft, value_of
@@ -291,6 +291,7 @@ class Relaxed:
         inputs = len(trace.program.inputs) + len(trace.program.captures)
         are_trained = [n in trained for n in range(inputs)]
         guarded, known = chooses(trace.program, are_trained), grains(trace.program, are_trained)
+        has_large = holds_large(trace.program, list(map(executor.static_value, trace.captured)))
 
         def relaxed(*leaves: Any, state: Any = None) -> Any:
             operands = [*leaves, *trace.captured]
@@ -302,7 +303,14 @@ class Relaxed:
             ]
             softness = self._softness() if state is None else state
             interpreter = Interpreter(
-                executor, softness, self.kernel, self.on_unknown, guarded, known, log
+                executor,
+                softness,
+                self.kernel,
+                self.on_unknown,
+                guarded,
+                known,
+                has_large,
+                log,
             )
             results = interpreter.run(trace.program, soft, operands.__getitem__)
             if self.on_unknown == "error":

@@ -135,7 +135,7 @@ def _behind(x: Any, p: Any, side: int) -> Any:
 def _near(ctx: Context, x: Any, p: Any, side: int) -> Any:
     """Heavy-tailed weights by how near each value is to the extreme, and how likely there."""
     search = ops.argmax if side > 0 else ops.argmin
-    scale = ctx.spread(x - K.mean(x, axis=-1, keepdims=True))
+    scale = ctx.spread_of_rows(x)
     key = x - _behind(x, p, side)
     near = search(key, axis=-1, temperature=ctx.temperature, kernel="cauchy", scale=scale)
     weights = p * near

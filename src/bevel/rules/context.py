@@ -22,6 +22,11 @@ STAIR = 3.0
 # divides. By descent: up to 10 it helps, above that peaks are lost among what is near them.
 _WIDE = 10.0
 
+# How many times the typical size a number has that stands for nothing, and where it is put instead,
+# in units of the largest of the others: its weight is then below 1e-6.
+_BEYOND = 10.0
+_EDGE = 1e3
+
 # A chance whose complement still has a logarithm with a usable derivative.
 NEARLY_ONE = 1 - 1e-6
 
@@ -105,6 +110,7 @@ class Context:
     all_sum: Callable[[Any], Any] | None = None
     static: Callable[[Any], Any] = lambda _: None
     grains: Grains = field(default_factory=dict)
+    has_large: bool = False
     shared: dict[Any, tuple[Any, Any]] = field(default_factory=dict)
 
     def once(self, name: Any, tensor: Any, make: Callable[[], Any]) -> Any:
@@ -167,7 +173,7 @@ class Context:
             x: The left operand, if any.
             y: The right operand, if any.
         """
-        size = self.mean(K.abs(d))
+        size = self._mean_of(K.abs(d), self._near(d))
         if self._is_single(d):
             wide = [v for v in (x, y) if origin_of(v) is not None]
             if wide:
@@ -179,13 +185,65 @@ class Context:
                 operands = [v for v in (x, y) if v is not None]
                 sizes = [K.abs(K.reshape(as_float(value_of(v), d), ())) for v in operands]
                 size = K.maximum(size, sum(sizes) / 2) if sizes else size
-        usable = K.logical_and(size > 0, size < math.inf)
-        return K.stop_gradient(K.where(usable, size, K.ones_like(size)))
+        return _usable(size)
+
+    def spread_of_rows(self, x: Any, axis: int = -1) -> Any:
+        """The same of the differences of numbers from the mean of their row along an axis."""
+        near = self._near(x)
+        if near is None:
+            return self.spread(x - K.mean(x, axis=axis, keepdims=True))
+        inside, counts = K.where(near, x, K.zeros_like(x)), K.cast(near, K.dtype(x))
+        number = K.maximum(K.sum(counts, axis=axis, keepdims=True), 1)
+        center = K.sum(inside, axis=axis, keepdims=True) / number
+        return _usable(self._mean_of(K.abs(inside - center), near))
+
+    def drawn_in(self, x: Any) -> Any:
+        """Numbers to be put in order, where those that stand for nothing are no further off than
+        is needed: with -1e9 or -inf among them no digits would be left for the others.
+        """
+        near = self._near(x)
+        if near is None:
+            return x
+        edge = _EDGE * K.max(K.where(near, K.abs(x), K.zeros_like(x)))
+        found = K.where(near, x, K.stop_gradient(K.sign(x) * edge))
+        self.once("near", found, lambda: near)
+        return found
+
+    def _near(self, x: Any) -> Any:
+        """Which numbers are not far beyond all others; None where the program knows of none that
+        may be.
+
+        Zeros and infinities have no part in what is typical.
+        """
+        if not self.has_large:
+            return None
+        known = self.made("near", x)
+        if known is not None:
+            return known
+        size = K.stop_gradient(K.abs(x))
+        is_finite = size < math.inf
+        counts = K.logical_and(is_finite, size > 0)
+        typical = K.exp(self._mean_of(K.log(K.where(counts, size, K.ones_like(size))), counts))
+        return K.logical_and(is_finite, size <= _BEYOND * typical)
+
+    def _mean_of(self, x: Any, which: Any) -> Any:
+        """The mean of those that count, over a batch; of all where that is not said."""
+        if which is None:
+            return self.mean(x)
+        share = self.mean(K.cast(which, K.dtype(x)))
+        total = self.mean(K.where(which, x, K.zeros_like(x)))
+        return total / K.where(share > 0, share, K.ones_like(share))
 
     def _is_single(self, d: Any) -> bool:
         """Whether there is one number only; a replica may have one of many."""
         shape = tuple(d.shape)
         return not shape if self.all_sum is not None else all(n == 1 for n in shape)
+
+
+def _usable(size: Any) -> Any:
+    """A size to divide by, a constant for the gradient: 1 where it is 0, infinite or NaN."""
+    usable = K.logical_and(size > 0, size < math.inf)
+    return K.stop_gradient(K.where(usable, size, K.ones_like(size)))
 
 
 def between(passed: Any) -> Any:

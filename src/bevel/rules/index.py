@@ -98,8 +98,8 @@ def chances(ctx: Context, x: Any, axis: int, search: Any) -> Any:
         axis: The axis.
         search: `ops.argmax` or `ops.argmin`.
     """
-    values = scores(x, axis)
-    scale = ctx.spread(values - K.mean(values, axis=axis, keepdims=True))
+    values = ctx.drawn_in(scores(x, axis))
+    scale = ctx.spread_of_rows(values, axis)
     return search(values, axis=axis, temperature=ctx.temperature, kernel="cauchy", scale=scale)
 
 
@@ -238,7 +238,7 @@ def in_top_k(ctx: Context, call: Call, values: Any, target: Any) -> Any:
     k = call.param("k")
     if not isinstance(values, Soft) or isinstance(target, Soft) or k is None:
         return NotImplemented
-    x = scores(values.mean, -1)
+    x = ctx.drawn_in(scores(values.mean, -1))
     own = K.take_along_axis(x, K.expand_dims(K.cast(target, "int32"), -1), axis=-1)
     d = x - own
     larger = K.sum(ctx.step(d, ctx.spread(d)), axis=-1) - 0.5  # without the target against itself

@@ -142,8 +142,8 @@ def _chosen(ctx: Context, call: Call, condition: Any, x: Any, y: Any) -> Any:
         if isinstance(taken, Soft) and tuple(taken.mean.shape) == shape:
             return taken
     if dtype == "bool":
-        like = next(v.p for v in (x, y) if isinstance(v, Prob))
-        return Prob(call.native(condition, *(K.cast(value_of(v), K.dtype(like)) for v in (x, y))))
+        like = K.dtype(next(value_of(v) for v in (x, y) if isinstance(v, Soft)))
+        return Prob(call.native(condition, *(K.cast(value_of(v), like) for v in (x, y))))
     if all(not isinstance(v, Soft) or isinstance(v, Real) for v in (x, y)):
         reals = [v for v in (x, y) if isinstance(v, Real)]
         value = call.native(condition, x, y)

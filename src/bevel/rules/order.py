@@ -66,7 +66,7 @@ def top_k(ctx: Context, call: Call, x: Any) -> Any:
     own = x if isinstance(x, Real) else Real(_in_line(x, axis), x.dtype)
     values = call.native(own)
     is_whole = values.shape[axis] == own.tensor.shape[axis]
-    rows = K.moveaxis(scores(own.tensor, axis), axis, -1)
+    rows = ctx.drawn_in(K.moveaxis(scores(own.tensor, axis), axis, -1))
 
     def weights() -> Any:
         return _permutation(ctx, call, rows)[..., : K.shape(values)[axis], :]
@@ -98,7 +98,7 @@ def sort(ctx: Context, call: Call, x: Any, *others: Any) -> Any:
         return _second(x, K.argsort(x.support), dtypes[1])
     own = x if isinstance(x, Real) else Real(_in_line(x, axis), x.dtype)
     values = K.sort(own.tensor, axis=axis)
-    rows = -K.moveaxis(scores(own.tensor, axis), axis, -1)
+    rows = ctx.drawn_in(-K.moveaxis(scores(own.tensor, axis), axis, -1))
     ordered: Soft = Real(values, dtypes[0], elements=elements.ordered(own, axis))
     if isinstance(x, Rounded):  # rounding keeps the order
         ordered = Rounded(K.sort(x.u, axis=axis), dtypes[0], x._nearest, x.u)
@@ -148,7 +148,7 @@ def reaches(ctx: Context, call: Call, x: Any, y: Any, strictly: bool) -> Any:
     by_row = by_row or (0 < rank == len(y.tensor.shape) and y.tensor.shape[-1] == 1)
     if not is_one or not by_row:
         return None
-    rows = scores(x.tensor, -1)
+    rows = ctx.drawn_in(scores(x.tensor, -1))
     above = (x.tensor > y.tensor) if strictly else (x.tensor >= y.tensor)
     count = K.stop_gradient(K.sum(K.cast(above, K.dtype(rows)), axis=-1, keepdims=True))
     if _is_small(x.tensor.shape):
@@ -236,7 +236,7 @@ def _check_size(call: Call, shape: Any) -> None:
 def _permutation(ctx: Context, call: Call, x: Any) -> Any:
     """Weights of each element (last axis) for each rank, the largest first."""
     _check_size(call, x.shape)
-    scale = _REACH * ctx.spread(x - K.mean(x, axis=-1, keepdims=True))
+    scale = _REACH * ctx.spread_of_rows(x)
     larger = ctx.step(K.expand_dims(x, -2) - K.expand_dims(x, -1), scale)
     rank = K.sum(larger, axis=-1) - 0.5  # without the element against itself
     blur = K.cast(_BLUR * ctx.temperature, K.dtype(x))
@@ -275,7 +275,7 @@ def _partition(p: Any) -> Any:
 
 def _ranks(ctx: Context, x: Any) -> Any:
     """The rank of each element, from 0 for the largest, in O(n log n)."""
-    scale = ctx.spread(x - K.mean(x, axis=-1, keepdims=True))
+    scale = ctx.spread_of_rows(x)
 
     def ranks(stretch: float) -> Any:
         how = {"temperature": ctx.temperature, "scale": stretch * scale, "kernel": "quadratic"}
@@ -316,7 +316,7 @@ def _deviation(ctx: Context, x: Any) -> Any:
     The chance p that another element is larger goes through 1/2 where they are equal; the mean of
     p (1 - p) over the reach of a comparison is about 1/4 at most, here half of it.
     """
-    reach = _REACH * ctx.temperature * ctx.spread(x - K.mean(x, axis=-1, keepdims=True))
+    reach = _REACH * ctx.temperature * ctx.spread_of_rows(x)
     reach = K.cast(reach, K.dtype(x))
     rows = K.stop_gradient(K.reshape(x, (-1, K.shape(x)[-1])))
     ordered = K.sort(rows, axis=-1)

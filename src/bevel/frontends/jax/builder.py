@@ -187,6 +187,8 @@ class Scope:
             known["products"] = True
         if name in names.RUNNING:
             known["running"] = True
+        if name in names.KEEPING_WHOLE:
+            known["keeps_whole"] = True
         if name == "broadcast_in_dim" and _is_implicit(frames):
             known["implicit"] = True
         return self.add(

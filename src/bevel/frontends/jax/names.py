@@ -160,6 +160,9 @@ PRODUCTS = frozenset({"dot_general", "conv_general_dilated"})
 # Give for each element one of those up to it.
 RUNNING = frozenset({"cummax", "cummin"})
 
+# Make whole numbers of whole numbers.
+KEEPING_WHOLE = RUNNING | {"cumprod", "reduce_window_max", "reduce_window_min", "reduce_window_sum"}
+
 # Functions with a declared derivative that are a word of the vocabulary.
 DECLARED = {"relu": "relu", "relu6": "relu6"}
 

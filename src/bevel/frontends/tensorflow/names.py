@@ -294,6 +294,9 @@ PRODUCTS = frozenset(
     """.split()
 )
 
+# Make whole numbers of whole numbers.
+KEEPING_WHOLE = frozenset({"MaxPool", "MaxPoolV2", "MaxPool3D", "Cumprod"})
+
 # Give a row for each row.
 KEEPING_ROWS = frozenset(
     {
@@ -336,6 +339,8 @@ def facts(op: tf.Operation) -> dict[str, Any]:
         known["keeps_rows"] = True
     if op.type in PRODUCTS:
         known["products"] = True
+    if op.type in KEEPING_WHOLE:
+        known["keeps_whole"] = True
     if op.type == "MatMul" and not op.get_attr("transpose_a"):
         known["each_row"] = True
     if op.type in SHAPE:

@@ -19,6 +19,7 @@ from bevel.frontends.torch.replay import compiled_replays
 
 _left_alone: Any = torch.compiler.disable
 
+
 def called(fn: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """What a function returns, itself never compiled."""
     if torch.compiler.is_compiling() and _is_by_inductor():

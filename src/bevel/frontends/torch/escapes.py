@@ -85,6 +85,11 @@ class Escapes(TorchFunctionMode):
         close = torch.isclose(a, b, **rest) if func is torch.allclose else torch.eq(a, b)
         return bool(torch.all(close))
 
+    def holds(self, func: Any, args: Any, kwargs: Any) -> bool:
+        """`label in x`, of which no mode for operations hears either."""
+        x, element = args
+        return self.truth(torch.Tensor.__bool__, (torch.any(x == element),), {})
+
     def detached(self, func: Any, args: Any, kwargs: Any) -> Any:
         """`x.detach_()`, of which no mode for operations hears."""
         recorder, x = self._recorder, args[0]
@@ -405,6 +410,7 @@ _HANDLERS: dict[Any, Callable[..., Any]] = {
     torch.Tensor.__bool__: Escapes.truth,
     torch.is_nonzero: Escapes.truth,
     torch.Tensor.is_nonzero: Escapes.truth,
+    torch.Tensor.__contains__: Escapes.holds,
     torch.equal: Escapes.same,
     torch.Tensor.equal: Escapes.same,
     torch.allclose: Escapes.same,

@@ -270,10 +270,20 @@ def is_in(act: Act) -> list[Var]:
 
 def cumulative_sum(act: Act) -> list[Var]:
     """`cumsum`: truths are counted, and a dtype that is asked for is a cast before."""
+    x, axis = _to_accumulate(act)
+    return [act.emit("cumulative_sum", "aten.cumsum.default", x, axis, params={"axis": axis})]
+
+
+def cumulative_product(act: Act) -> list[Var]:
+    """`cumprod`, with the same dtypes."""
+    x, axis = _to_accumulate(act)
+    return [act.emit("native", "aten.cumprod.default", x, axis, nature="smooth")]
+
+
+def _to_accumulate(act: Act) -> tuple[Var, int]:
     x, axis = act.args[0], act.arg(1, "dim", 0)
     dtype = act.kwargs.get("dtype") or (torch.int64 if x.dtype == torch.bool else x.dtype)
-    x = act.cast(x, dtype)
-    return [act.emit("cumulative_sum", "aten.cumsum.default", x, axis, params={"axis": axis})]
+    return act.cast(x, dtype), axis
 
 
 def _axes(dims: Any, rank: int) -> list[int]:

@@ -91,6 +91,7 @@ NAMES: dict[str, Entry] = {
     **_same("median", "median", to.at_rank(1)),
     **_same("kthvalue", "native", to.at_rank(2)),
     **_same("cumsum", "cumulative_sum", to.cumulative_sum),
+    **_same("cumprod", "native", to.cumulative_product),
     **_same("_softmax", "softmax", to.along("softmax")),
     **_same("_log_softmax", "log_softmax", to.along("log_softmax")),
     **_same("logsumexp", "logsumexp", to.along("logsumexp")),
@@ -213,6 +214,9 @@ _PRODUCTS = frozenset("mm bmm mv addmm baddbmm addmv convolution".split())
 # Give for each element one of those up to it.
 _RUNNING = frozenset({"cummax", "cummin"})
 
+# Make whole numbers of whole numbers.
+_KEEPING_WHOLE = frozenset({"cumprod", *(f"max_pool{n}d_with_indices" for n in (2, 3))})
+
 # What each row of the first operand meets by itself.
 _OF_EACH_ROW = frozenset({"mm", "mv", "_cdist_forward", "_euclidean_dist"})
 
@@ -228,7 +232,9 @@ def facts(target: str, args: Sequence[Any]) -> dict[str, Any]:
     if name in _OF_EACH_ROW:
         return {"each_row": True}
     if name in _RUNNING:
-        return {"running": True}
+        return {"running": True, "keeps_whole": True}
+    if name in _KEEPING_WHOLE:
+        return {"keeps_whole": True}
     if name == "select" and args[1] % max(args[0].rank, 1) == 0:
         return {"picks": args[2]}
     if name == "slice" and (len(args) < 2 or args[1] % args[0].rank == 0):
