@@ -39,6 +39,9 @@ MASKED = {
         + tf.gather(WEIGHTS, tf.argmax(picked(p, WEIGHTS, -np.inf)))
     ),
     "argmin of what moves": lambda p: tf.gather(WEIGHTS, tf.argmin(picked(p, p, np.inf))),
+    "first of whole numbers": lambda p: tf.gather(
+        WEIGHTS, tf.argmax(tf.cast(p > 0.5, tf.int32) * tf.range(8, 0, -1))
+    ),
     "top k": lambda p: tf.reduce_sum(tf.math.top_k(picked(p, WEIGHTS, -1e9), 2).values),
     "sort": lambda p: tf.sort(picked(p, WEIGHTS, np.inf))[1],
     "softmax": lambda p: tf.reduce_sum(tf.nn.softmax(picked(p, WEIGHTS / 4, -np.inf)) * WEIGHTS),

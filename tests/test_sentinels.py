@@ -87,8 +87,6 @@ def test_most_may_stand_for_nothing(share):
     scores = np.random.default_rng(3).normal(size=40).astype("float32")
     norms = []
     for fill in (-1e9, BEHIND):
-        relaxed = relax(
-            lambda p, fill=fill: K.sum(K.cast(K.where(mask, fill, p) > 0.2, "float32"))
-        )
+        relaxed = relax(lambda p, fill=fill: K.sum(K.cast(K.where(mask, fill, p) > 0.2, "float32")))
         norms.append(np.linalg.norm(value_and_gradient(relaxed, tensor(scores, "float32"))[1][0]))
     assert norms[0] > 0.5 * norms[1]

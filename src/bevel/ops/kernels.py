@@ -312,6 +312,14 @@ _LIMITS = {
     "gaussian": (40.0, 40.0),
 }
 
+# The same where the slope is written down: so far out that it is exactly 0 there, since what it is
+# divided by is infinite, and no further than where its own derivative is 0 as well.
+_ENDS = {
+    "arctan": (1e25, 1e160),
+    "algebraic": (1e18, 1e150),
+    "gaussian": (40.0, 40.0),
+}
+
 KERNELS: dict[str, Kernel] = {
     "logistic": Kernel(
         1.0,
@@ -324,7 +332,7 @@ KERNELS: dict[str, Kernel] = {
     "arctan": Kernel(
         0.5405693520747,
         _LIMITS["arctan"],
-        _with_slope(_arctan_value, _arctan_slope, _LIMITS["arctan"]),
+        _with_slope(_arctan_value, _arctan_slope, _ENDS["arctan"]),
         _arctan_odd,
         _arctan_bump,
         _arctan_tail,
@@ -332,7 +340,7 @@ KERNELS: dict[str, Kernel] = {
     "algebraic": Kernel(
         1.499173749301,
         _LIMITS["algebraic"],
-        _with_slope(_algebraic_value, _algebraic_slope, _LIMITS["algebraic"]),
+        _with_slope(_algebraic_value, _algebraic_slope, _ENDS["algebraic"]),
         _algebraic_odd,
         _algebraic_bump,
         _algebraic_tail,
@@ -348,7 +356,7 @@ KERNELS: dict[str, Kernel] = {
     "gaussian": Kernel(
         1.732591122450,
         _LIMITS["gaussian"],
-        _with_slope(_gaussian_value, _gaussian_slope, _LIMITS["gaussian"]),
+        _with_slope(_gaussian_value, _gaussian_slope, _ENDS["gaussian"]),
         _gaussian_odd,
         _gaussian_bump,
         _gaussian_tail,

@@ -7,6 +7,7 @@ What it takes from outside becomes a capture; what depends on nothing becomes a 
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -348,9 +349,9 @@ class Recorder:
                 if isinstance(value, torch.Tensor):
                     self.leak(self.read(value), f"torch.{name}")
             return func(*args, **kwargs)
-        written = [a for a in func._schema.arguments if a.alias_info and a.alias_info.is_write]
+        written = _written(func)
         if written and torch.Tag.inplace_view not in func.tags:
-            return self._write(func, name, args, kwargs, [a.name for a in written])
+            return self._write(func, name, args, kwargs, written)
         functional = func
         if written:
             functional = _functional(func, name)
@@ -456,6 +457,12 @@ class Recorder:
 def _tensors(results: Any) -> list[torch.Tensor]:
     flat = list(results) if isinstance(results, list | tuple) else [results]
     return [r for r in flat if isinstance(r, torch.Tensor)]
+
+
+@functools.cache
+def _written(func: Any) -> list[str]:
+    """The arguments that an operation writes into; to ask PyTorch takes longer than the rest."""
+    return [a.name for a in func._schema.arguments if a.alias_info and a.alias_info.is_write]
 
 
 def _functional(func: Any, name: str) -> Any:
