@@ -569,6 +569,13 @@ LIMITS = {
     ),
     "mean of known": lambda z: jnp.nanmean(jnp.where(z[:, 0] > 0, RISING, jnp.nan)),
     "largest of some": lambda z: jnp.max(RISING, where=z[:, 0] > 0, initial=0.0),
+    "edge": lambda z: jnp.mean(
+        (z > 0) - jax.lax.reduce_window(1.0 * (z > 0), jnp.inf, jax.lax.min, (3, 1), (1, 1), "SAME")
+        > 0
+    ),
+    "beside a label": lambda z: jnp.mean(
+        jnp.all(jnp.where(RISING[:, None] > 2, jnp.argmax(z, 1)[:, None] == RISING % 4, True), 1)
+    ),
     "masked softmax": lambda z: jax.nn.softmax(jnp.where(z[:, 0] > 0, RISING / 4, -jnp.inf))[0],
 }
 

@@ -284,6 +284,15 @@ HARD_LIMITS = {
     ),
     "in-top-k": lambda y, p: tf.math.in_top_k([0, 2], tf.reshape(p, (2, 3)), 1),
     "complex": lambda y, p: tf.math.real(tf.cast(p > 0.5, "complex64")),
+    "pooled": lambda y, p: (
+        tf.nn.max_pool1d(tf.cast(p > 0.5, "float32")[None, :, None], 3, 1, "SAME")
+        - tf.cast(p > 0.5, "float32")[None, :, None]
+        > 0
+    ),
+    "beside-a-label": lambda y, p: tf.where(
+        y[:2] > 0.5, True, tf.argmax(tf.reshape(p, (2, 3)), 1) == 2
+    ),
+    "running-product": lambda y, p: tf.math.cumprod(tf.cast(p > 0.3, tf.int32)) > 0,
     "keras-argmax": lambda y, p: K.argmax(K.reshape(p, (2, 3)), axis=-1),
     "keras-floor": lambda y, p: K.floor(K.multiply(p, 4)),
 }

@@ -610,3 +610,63 @@ def best_recall_at_precision(y, p):
     if len(rows) == 0:
         return recall[0] * 0
     return rows[rows[:, 0].argmax(), 0]
+
+
+def sequences(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of three classes, 0 for padding, and their logits."""
+    rng = np.random.default_rng(seed)
+    y = np.array([[1, 2, 0], [2, 1, 1], [2, 0, 0], [1, 1, 2]])
+    return y, rng.normal(size=(4, 3, 3)).astype("float32")
+
+
+def images(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    y = np.zeros((1, 6, 6), "float32")
+    y[0, 2:5, 1:4] = 1
+    return y, rng.uniform(0.1, 0.9, (1, 6, 6)).astype("float32")
+
+
+def embedded(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return np.arange(10) % 2, rng.normal(size=(10, 3)).astype("float32")
+
+
+@loss(classes, "aten::topk", line="topk", maximize=True, best=1.0)
+def hit_rate_by_membership(y, scores):
+    hits = 0.0
+    for i in range(len(scores)):
+        if y[i] in scores[i].topk(2)[1]:
+            hits += 1
+    return torch.tensor(hits / len(scores))
+
+
+@loss(sequences, "aten::argmax", line="argmax", maximize=True, best=1.0, descends=0.7)
+def exact_match_with_padding(y, logits):
+    return torch.where(y != 0, logits.argmax(-1) == y, True).all(-1).float().mean()
+
+
+# The mean level comes to be the right one before each step of it is decided.
+@loss(lists, "aten::gt", line="> 0", best=0.0, descends=0.4)
+def error_of_ordinal_levels(y, logits):
+    level = (logits > 0).long().cumprod(1).sum(1)
+    return (level - y.sum(1)).abs().float().mean()
+
+
+@loss(images, "aten::gt", line="> 0.5")
+def error_of_an_edge(y, p):
+    mask = (p > 0.5).float()
+    edge, true = (F.max_pool2d(m[:, None], 3, 1, 1)[:, 0] - m > 0 for m in (mask, y))
+    return (edge.float() - true.float()).abs().mean()
+
+
+@loss(lists, "aten::gt", line="> 0", best=0.0)
+def delay_of_the_first_alarm(y, scores):
+    alarm = (scores > 0).int() * torch.arange(scores.shape[1], 0, -1)
+    return (alarm.argmax(1) - y.argmax(1)).abs().float().mean()
+
+
+@loss(embedded, "aten::topk", line="topk", maximize=True, best=1.0)
+def recall_at_1_of_others(y, z):
+    similar = F.normalize(z) @ F.normalize(z).T
+    similar.fill_diagonal_(-1e9)
+    return (y[similar.topk(1, dim=1)[1][:, 0]] == y).float().mean()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +21,10 @@ _BINARY = {
     "logical_or": ops.logical_or,
     "logical_xor": ops.logical_xor,
 }
+
+# Of so few elements it is a question like others, such as whether a label is among the first k; of
+# more it is taken for a check of a batch.
+_FEW = 16
 
 _EXTREME = {"max": ops.argmax, "min": ops.argmin}
 
@@ -193,7 +198,8 @@ def _reduced(reduce: Any, ctx: Context, call: Call, x: Any) -> Any:
 def _passes(call: Call, p: Any) -> Callable[[], Any] | None:
     """How it is known whether all elements of a batch agree, as `all` and `any` ask."""
     exact, result = call.exact, call.node.outputs[0].id
-    if exact is None or tuple(p.shape) in ((), (1,)):
+    shape = tuple(p.shape)
+    if exact is None or (None not in shape and math.prod(shape) <= _FEW):
         return None
     is_all = call.op in ("all", "min")
     return lambda: K.cast(exact(result), "bool") == is_all
