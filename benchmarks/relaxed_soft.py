@@ -143,7 +143,7 @@ def measure(limit: int, budget: float, only: str) -> Result:
             "less than half of the elements that Bevel reaches has no bar, nor has one that did "
             "not end; where Bevel reaches less than half of what a rival does, that is a bar not "
             "met, however fast it is, and so is a failure where a rival has none. PyTorch's "
-            "compiler leaves a relaxed function as it is; an "
+            "compiler takes what a relaxed function writes down in its second call; an "
             "`UnknownOperationError` of Bevel is its refusal to make n x n weights."
         ),
         columns=(

@@ -291,7 +291,9 @@ class Relaxed:
         inputs = len(trace.program.inputs) + len(trace.program.captures)
         are_trained = [n in trained for n in range(inputs)]
         guarded, known = chooses(trace.program, are_trained), grains(trace.program, are_trained)
-        has_large = holds_large(trace.program, list(map(executor.static_value, trace.captured)))
+        # processes that talk to each other must do the same, and each captures values of its own
+        seen = trace.captured if executor.replicas() == 1 else ()
+        has_large = holds_large(trace.program, list(map(executor.static_value, seen)))
 
         def relaxed(*leaves: Any, state: Any = None) -> Any:
             operands = [*leaves, *trace.captured]
