@@ -90,3 +90,16 @@ def test_most_may_stand_for_nothing(share):
         relaxed = relax(lambda p, fill=fill: K.sum(K.cast(K.where(mask, fill, p) > 0.2, "float32")))
         norms.append(np.linalg.norm(value_and_gradient(relaxed, tensor(scores, "float32"))[1][0]))
     assert norms[0] > 0.5 * norms[1]
+
+
+@pytest.mark.parametrize("name", USES)
+def test_a_large_constant_elsewhere_changes_nothing(name):
+    scores = SCORES.copy()
+    scores[:, 0] *= 30  # far from the others, and moving as they do
+    use, found = USES[name], []
+    for more in (lambda p: 0.0, lambda p: 0.0 * K.sum(p / 255.0)):
+        relaxed = relax(lambda p, more=more: use(p) + more(p))
+        value, (slope,) = value_and_gradient(relaxed, tensor(scores, "float32"))
+        found.append((value, slope))
+    np.testing.assert_allclose(found[1][0], found[0][0], rtol=1e-5)
+    np.testing.assert_allclose(found[1][1], found[0][1], rtol=1e-4, atol=1e-6)

@@ -73,12 +73,14 @@ def are_relative(operands: Sequence[Grain]) -> bool:
     return len(shapes) > 1 and any(g.is_summed for g in operands)
 
 
-# A constant of this size may stand for nothing, among numbers that are not of this size.
+# A constant of this size may stand for nothing, among numbers that are not of this size; so may a
+# hundredth of it, once it was scaled or something was added to it.
 _LARGE = 100.0
 
 
-def holds_large(program: Program, captured: Sequence[Any]) -> bool:
-    """Whether a number that may stand for nothing, such as -1e9 or -inf, goes into a program.
+def least_large(program: Program, captured: Sequence[Any]) -> float | None:
+    """From where on a number may stand for nothing, as -1e9 and -inf do; None if none goes into a
+    program.
 
     Args:
         program: The program.
@@ -86,9 +88,9 @@ def holds_large(program: Program, captured: Sequence[Any]) -> bool:
     """
     constants = [n.param("value") for n in program.walk() if n.op == "constant"]
     arrays = [*(c.array for c in constants if c is not None), *captured]
-    return any(
-        a.dtype.kind == "f" and bool(np.any(np.abs(a) >= _LARGE)) for a in arrays if a is not None
-    )
+    sizes = [np.abs(a) for a in arrays if a is not None and a.dtype.kind == "f"]
+    large = [float(size[size >= _LARGE].min()) for size in sizes if np.any(size >= _LARGE)]
+    return max(min(large) / 100, _LARGE / 2) if large else None
 
 
 _FIXED = frozenset({"shape", "constant", "stop", "effect"})

@@ -67,7 +67,7 @@ class Interpreter:
         on_unknown: See `bevel.relax`.
         chooses: Whether the program chooses between values, so that one of them may be infinite.
         grains: How the operands of each node move with what is trained; see `bevel.grain`.
-        has_large: Whether a number of the program may stand for nothing, as -1e9 does.
+        large: From where on a number may stand for nothing, as -1e9 does; None for nowhere.
         log: What was replaced, in the order in which it was met.
         kept_loops: Loops that go on as long as a soft value says, as often as the hard one says.
         shared: See `Context`.
@@ -79,7 +79,7 @@ class Interpreter:
     on_unknown: str
     chooses: bool = False
     grains: Grains = field(default_factory=dict)
-    has_large: bool = False
+    large: float | None = None
     log: list[Replacement] = field(default_factory=list)
     kept_loops: list[Node] = field(default_factory=list)
     shared: dict[Any, tuple[Any, Any]] = field(default_factory=dict)
@@ -218,7 +218,7 @@ class Interpreter:
             self.executor.all_sum if self.executor.replicas() > 1 else None,
             self.executor.static_value,
             self.grains,
-            self.has_large,
+            self.large,
             self.shared,
         )
 

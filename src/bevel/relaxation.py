@@ -281,7 +281,7 @@ class Relaxed:
         self, trace: Any, trained: Sequence[int], log: list[Any]
     ) -> Callable[..., Any]:
         """A function of the leaves that runs the traced program by the rules."""
-        from bevel.grain import grains, holds_large
+        from bevel.grain import grains, least_large
         from bevel.interpreter import Interpreter
         from bevel.rules.singular import chooses
         from bevel.soft import Real, Soft, value_of
@@ -293,7 +293,7 @@ class Relaxed:
         guarded, known = chooses(trace.program, are_trained), grains(trace.program, are_trained)
         # processes that talk to each other must do the same, and each captures values of its own
         seen = trace.captured if executor.replicas() == 1 else ()
-        has_large = holds_large(trace.program, list(map(executor.static_value, seen)))
+        large = least_large(trace.program, list(map(executor.static_value, seen)))
 
         def relaxed(*leaves: Any, state: Any = None) -> Any:
             operands = [*leaves, *trace.captured]
@@ -311,7 +311,7 @@ class Relaxed:
                 self.on_unknown,
                 guarded,
                 known,
-                has_large,
+                large,
                 log,
             )
             results = interpreter.run(trace.program, soft, operands.__getitem__)

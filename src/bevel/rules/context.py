@@ -110,7 +110,7 @@ class Context:
     all_sum: Callable[[Any], Any] | None = None
     static: Callable[[Any], Any] = lambda _: None
     grains: Grains = field(default_factory=dict)
-    has_large: bool = False
+    large: float | None = None
     shared: dict[Any, tuple[Any, Any]] = field(default_factory=dict)
 
     def once(self, name: Any, tensor: Any, make: Callable[[], Any]) -> Any:
@@ -215,7 +215,7 @@ class Context:
 
         Zeros and infinities have no part in what is typical.
         """
-        if not self.has_large:
+        if self.large is None:
             return None
         known = self.made("near", x)
         if known is not None:
@@ -224,7 +224,7 @@ class Context:
         is_finite = size < math.inf
         counts = K.logical_and(is_finite, size > 0)
         typical = K.exp(self._mean_of(K.log(K.where(counts, size, K.ones_like(size))), counts))
-        return K.logical_and(is_finite, size <= _BEYOND * typical)
+        return K.logical_and(is_finite, size <= K.maximum(_BEYOND * typical, self.large))
 
     def _mean_of(self, x: Any, which: Any) -> Any:
         """The mean of those that count, over a batch; of all where that is not said."""
