@@ -14,6 +14,8 @@ FILES = {
         "test_from_torch.py": 120,
         "wild/test_torch.py": 25,
         "test_torch_replay.py": 40,
+        "test_torch_shortening.py": 5,
+        "test_sentinels.py": 30,
         "test_torch_transforms.py": 20,
         "test_torch_losses.py": 20,
         "test_elements.py": 20,
