@@ -155,7 +155,6 @@ def test_compiled_code_may_call_a_relaxed_function():
     )
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch's compiler needs one of C++")
 def test_the_compiler_takes_what_was_written_down(monkeypatch):
     import torch._inductor as inductor
