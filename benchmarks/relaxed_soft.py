@@ -118,13 +118,13 @@ def measure(limit: int, budget: float, only: str) -> Result:
     rows: list[tuple[str | float, ...]] = []
     bars: list[Bar] = []
     facts = machine() | {name: version(name) for name in LIBRARIES.values()}
-    before = load("relaxed_soft")
-    if only:
+    before = load("relaxed_soft") if only else None
+    if before:
         facts = before.machine | {"and later in a run of its own": only}
     begun = time.monotonic()
     for metric, mode, n in itertools.product(METRICS, MODES, SIZES):
         label = f"{metric}, {mode}, n = {n:,}"
-        if only not in f"{metric}, {mode}, {n}":
+        if before and only not in f"{metric}, {mode}, {n}":
             rows += [row for row in before.rows if row[:2] == (metric, mode) and row[3] == f"{n:,}"]
             bars += [bar for bar in before.bars if bar.what.startswith(f"{label}:")]
             continue

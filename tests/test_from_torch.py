@@ -307,6 +307,21 @@ def test_a_step_with_a_declared_gradient_is_a_straight_through_estimator():
     assert {f.code for f in report.findings} == {"B403"}, str(report)
 
 
+def test_torch_equal_asks_for_a_truth():
+    def accuracy(y, scores):
+        hits = 0.0
+        for i in range(len(scores)):
+            if torch.equal(scores[i].argmax(), y[i]):
+                hits += 1
+        return torch.tensor(hits / len(scores))
+
+    y, scores = torch.tensor([0, 2, 1]), torch.randn(3, 3, generator=torch.manual_seed(0))
+    assert bevel.audit(accuracy, y, scores).verdict == "blocked"
+    scores.requires_grad_()
+    (found,) = torch.autograd.grad(bevel.relax(accuracy)(y, scores), scores)
+    assert (found != 0).all()
+
+
 PICKED = {
     "spread": lambda y, p: y[p > 0.4].std() + p[p > 0.4].var(unbiased=False),
     "columns": lambda y, p: torch.stack([p, y], 1)[p > 0.4].var(0).sum(),

@@ -149,7 +149,8 @@ def _with_slope(
     """A form with its derivative written down: half the work of the one derived from its steps.
 
     The slope is computed again on the way back, from u itself, so that it has derivatives too.
-    Both are those at the limits where u is beyond them.
+    Beyond the limits both are what they are there. These lie so far out that the slope is exactly
+    0, since what it is divided by is infinite, and no further than where its own derivative is 0.
     """
     value, slope = (_within(limits, part) for part in (value, slope))
     if backend() == "torch":
@@ -306,41 +307,27 @@ def _gaussian_tail(a: Any) -> Any:
     return _gaussian_bump(a) / math.sqrt(2 * math.pi) - a * (0.5 - _gaussian_odd(a))
 
 
-_LIMITS = {
-    "arctan": (1e18, 1e150),
-    "algebraic": (1e9, 1e75),
-    "gaussian": (40.0, 40.0),
-}
-
-# The same where the slope is written down: so far out that it is exactly 0 there, since what it is
-# divided by is infinite, and no further than where its own derivative is 0 as well.
-_ENDS = {
-    "arctan": (1e25, 1e160),
-    "algebraic": (1e18, 1e150),
-    "gaussian": (40.0, 40.0),
-}
-
 KERNELS: dict[str, Kernel] = {
     "logistic": Kernel(
         1.0,
         None,
-        _with_slope(_logistic_value, _logistic_slope, None),
+        _with_slope(_logistic_value, _logistic_slope),
         _logistic_odd,
         _logistic_bump,
         _logistic_tail,
     ),
     "arctan": Kernel(
         0.5405693520747,
-        _LIMITS["arctan"],
-        _with_slope(_arctan_value, _arctan_slope, _ENDS["arctan"]),
+        (1e18, 1e150),
+        _with_slope(_arctan_value, _arctan_slope, (1e25, 1e160)),
         _arctan_odd,
         _arctan_bump,
         _arctan_tail,
     ),
     "algebraic": Kernel(
         1.499173749301,
-        _LIMITS["algebraic"],
-        _with_slope(_algebraic_value, _algebraic_slope, _ENDS["algebraic"]),
+        (1e9, 1e75),
+        _with_slope(_algebraic_value, _algebraic_slope, (1e18, 1e150)),
         _algebraic_odd,
         _algebraic_bump,
         _algebraic_tail,
@@ -355,8 +342,8 @@ KERNELS: dict[str, Kernel] = {
     ),
     "gaussian": Kernel(
         1.732591122450,
-        _LIMITS["gaussian"],
-        _with_slope(_gaussian_value, _gaussian_slope, _ENDS["gaussian"]),
+        (40.0, 40.0),
+        _with_slope(_gaussian_value, _gaussian_slope, (40.0, 40.0)),
         _gaussian_odd,
         _gaussian_bump,
         _gaussian_tail,

@@ -77,7 +77,12 @@ def atoms(x: Mixture, side: int, arranged: Any = lambda t: t) -> Atoms:
     for stands, v in zip(nothings, values, strict=True):
         nothing = K.where(stands, K.stop_gradient(v), nothing)
     counted = [K.where(f, 0.0, v) for f, v in zip(far, values, strict=True)]
-    return Atoms(weights, counted, far, nothing, any(isinstance(v, Soft) for _, v in x.atoms))
+    return Atoms(weights, counted, far, nothing, moves(x))
+
+
+def moves(x: Mixture) -> bool:
+    """Whether one of the values moves, not only which of them it is."""
+    return any(isinstance(v, Soft) for _, v in x.atoms)
 
 
 def present(found: Atoms) -> tuple[Any, Any]:

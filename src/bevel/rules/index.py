@@ -52,16 +52,11 @@ def _extreme(ctx: Context, call: Call, x: Any, search: Any) -> Any:
         return NotImplemented
     if isinstance(x, Prob) or x.dtype == "bool":
         weights = _first(x.mean if call.op == "argmax" else 1 - x.mean, axis)
-    elif isinstance(x, Mixture) and ("float" in x.dtype or not _moves(x)):
+    elif isinstance(x, Mixture) and ("float" in x.dtype or not absent.moves(x)):
         weights = absent.chances(ctx, x, axis, 1 if call.op == "argmax" else -1)
     else:
         weights = chances(ctx, _first_of_equals(call, x, axis), axis, search)
     return Index(weights, places(weights, call.dtype), call.dtype, is_position=True)
-
-
-def _moves(x: Mixture) -> bool:
-    """Whether one of the values moves, not only which of them it is."""
-    return any(isinstance(v, Soft) for _, v in x.atoms)
 
 
 def _first_of_equals(call: Call, x: Any, axis: int) -> Any:

@@ -83,12 +83,16 @@ class Escapes(TorchFunctionMode):
         rest = {"rtol": 1e-5, "atol": 1e-8, "equal_nan": False}
         rest = {**rest, **dict(zip(rest, args[2:], strict=False)), **kwargs}
         close = torch.isclose(a, b, **rest) if func is torch.allclose else torch.eq(a, b)
-        return bool(torch.all(close))
+        return self._asked(torch.all(close))
 
     def holds(self, func: Any, args: Any, kwargs: Any) -> bool:
-        """`label in x`, of which no mode for operations hears either."""
+        """`label in x`."""
         x, element = args
-        return self.truth(torch.Tensor.__bool__, (torch.any(x == element),), {})
+        return self._asked(torch.any(x == element))
+
+    def _asked(self, truth: torch.Tensor) -> bool:
+        """A truth that PyTorch itself asks for, where this mode does not hear of it."""
+        return self.truth(torch.Tensor.__bool__, (truth,), {})
 
     def detached(self, func: Any, args: Any, kwargs: Any) -> Any:
         """`x.detach_()`, of which no mode for operations hears."""

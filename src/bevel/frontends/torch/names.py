@@ -195,7 +195,7 @@ def nature(target: str, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
     func = resolve(target)
     if target in OWN:
         return "position"
-    if torch.Tag.nondeterministic_seeded in getattr(func, "tags", ()):
+    if is_random(func):
         return "random"
     given = [v for a in (*args, *kwargs.values()) for v in (a if isinstance(a, list) else [a])]
     floats = any(isinstance(v, Var) and v.dtype.is_floating_point for v in given)
@@ -203,6 +203,11 @@ def nature(target: str, args: Sequence[Any], kwargs: dict[str, Any]) -> str:
     if key not in _derivatives:
         _derivatives[key] = _has_derivative(func, args, kwargs)
     return "smooth" if _derivatives[key] else "opaque"
+
+
+def is_random(func: Any) -> bool:
+    """Whether an operation draws numbers, others in each call."""
+    return torch.Tag.nondeterministic_seeded in getattr(func, "tags", ())
 
 
 # What PyTorch writes for the end of `x[2:]`.

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import fx
 
+from bevel.frontends.torch.names import is_random
+
 # What is larger costs more to keep between calls than to make again.
 _SMALL = 4096
 
@@ -37,7 +39,7 @@ _FRESH = torch.ops.aten.lift_fresh.default
 
 def is_settled(func: Any, inputs: Sequence[fx.Node], known: Mapping[fx.Node, Any]) -> bool:
     """Whether an operation gives the same in each call, if the `known` nodes do."""
-    if torch.Tag.nondeterministic_seeded in func.tags:
+    if is_random(func):
         return False
     return func is _FRESH or func in _OF_A_SHAPE or all(node in known for node in inputs)
 
@@ -66,7 +68,7 @@ def shortened(graph: fx.Graph, known: Mapping[fx.Node, Any], constants: dict[str
             constants[name] = known[node]
             with graph.inserting_before(node):
                 _replace(node, graph.get_attr(name))
-        elif not _is_random(node.target):
+        elif not is_random(node.target):
             # by what is written: 1, 1.0 and True are equal, as are 0.0 and -0.0
             first = seen.setdefault((node.target, repr((node.args, node.kwargs))), node)
             if first is not node:
@@ -88,7 +90,3 @@ def _direct(node: fx.Node) -> Any:
         return node.target
     namespace, name = node.target._schema.name.split("::")
     return getattr(torch, name) if namespace == "aten" and name in _NAMED else node.target
-
-
-def _is_random(target: Any) -> bool:
-    return torch.Tag.nondeterministic_seeded in getattr(target, "tags", ())
